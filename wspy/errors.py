@@ -1,0 +1,416 @@
+"""Every error a user can meet: what was wrong, with which value, and what to do about it.
+
+The message of each class is one line, built here, so that the wording lives in one place. `InputError`
+and its subclasses end a command with exit code 2, every other `WspyError` with exit code 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WspyError(Exception):
+    """Something a user can put right; its message says how."""
+
+    exit_code = 1
+
+
+class InputError(WspyError):
+    """What the user gave cannot be used as it is."""
+
+    exit_code = 2
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """The tail of an unknown-name message: the nearest name, then all that exist."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{hint} Available: {', '.join(names) or 'none'}."
+
+
+# --- values -----------------------------------------------------------------------------------------------
+
+
+class OutOfRange(InputError):
+    """A number outside what this model, corpus or file has."""
+
+    def __init__(self, what: str, value: float, low: float, high: float, of: str) -> None:
+        super().__init__(f"{what} {value} does not exist in {of}: choose {low} to {high}.")
+
+
+# --- storage ----------------------------------------------------------------------------------------------
+
+
+class Busy(WspyError):
+    """Another process holds the lock of a corpus or an atlas."""
+
+    def __init__(self, what: str, lock: str) -> None:
+        super().__init__(
+            f"Another process is still working on {what}: wait for it to finish, then run the same command "
+            f"(lock: {lock})."
+        )
+
+
+class NotWritable(WspyError):
+    """The folder that should take the results cannot be written."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"Cannot write to {path} ({why}): free some space, or set WSPY_HOME to another folder.")
+
+
+# --- plugins ----------------------------------------------------------------------------------------------
+
+
+class UnknownAnalysis(InputError):
+    """No plugin registered an analysis of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"There is no analysis named {name!r}.{known_names(name, known)}")
+
+
+# --- analyses and runs ------------------------------------------------------------------------------------
+
+
+class BadInput(InputError):
+    """A value that an analysis does not take."""
+
+    def __init__(self, analysis: str, field: str, why: str) -> None:
+        super().__init__(f"{analysis}: {field or 'inputs'}: {why}. See: wspy analyze {analysis} --help")
+
+
+class OutputExists(InputError):
+    """The folder for the results already holds something."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} already holds files: name a new or an empty folder with --out.")
+
+
+class UnknownRun(InputError):
+    """No run of that name is kept here."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        newest = list(known)[:5]
+        super().__init__(f"There is no run {name!r}. Newest: {', '.join(newest) or 'none'}. See: wspy runs list")
+
+
+class NotARun(InputError):
+    """A run folder whose record is missing, damaged or of another version."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} cannot be shown: {why}. Run the analysis again.")
+
+
+# --- models -----------------------------------------------------------------------------------------------
+
+
+class UnknownModel(InputError):
+    """Neither a model name nor a file or folder."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"No model is called {name!r}, and there is no such file or folder.{known_names(name, known)}")
+
+
+class ModelUnavailable(WspyError):
+    """A known model that is not on this machine and could not be fetched."""
+
+    def __init__(self, name: str, cached: str, bundled: str, why: str) -> None:
+        super().__init__(
+            f"Model {name!r} is not on this machine: (1) openai-whisper's cache has no valid {cached} (copy it there); "
+            f"(2) {bundled}; (3) the download by openai-whisper failed: {why} (connect to the network and run again)."
+        )
+
+
+class BadCheckpoint(InputError):
+    """A checkpoint that wspy refuses to load."""
+
+    def __init__(self, path: object, why: str) -> None:
+        super().__init__(f"Cannot load the model at {path}: {why}")
+
+
+class ChecksumMismatch(WspyError):
+    """A model file that should have known content, and has not."""
+
+    def __init__(self, path: object, expected: str, found: str, remedy: str) -> None:
+        super().__init__(f"{path} is damaged: its SHA-256 is {found}, and should be {expected}. {remedy}")
+
+
+class UnknownDevice(InputError):
+    """A device that this machine does not have."""
+
+    def __init__(self, device: str, available: Iterable[str]) -> None:
+        super().__init__(f"Device {device!r} is not available: choose one of {', '.join(available)}.")
+
+
+class UnknownLanguage(InputError):
+    """A language that Whisper has no token for."""
+
+    def __init__(self, language: str, known: Iterable[str]) -> None:
+        super().__init__(f"Whisper knows no language {language!r}.{known_names(language, known)}")
+
+
+class UnknownSite(InputError):
+    """A site name or pattern that matches nothing in this model."""
+
+    def __init__(self, pattern: str, known: Iterable[str]) -> None:
+        nearest = difflib.get_close_matches(pattern, list(known), n=3, cutoff=0.4)
+        hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+        super().__init__(f"No site of this model matches {pattern!r}.{hint} `wspy sites` lists them all.")
+
+
+class BadShape(InputError):
+    """A tensor of another shape than the model needs."""
+
+    def __init__(self, what: str, found: Iterable[int], expected: str) -> None:
+        super().__init__(f"{what} has the shape {list(found)}: give {expected}.")
+
+
+class TooManyTokens(InputError):
+    """A text longer than the decoder's context."""
+
+    def __init__(self, n_tokens: int, limit: int) -> None:
+        super().__init__(f"The text makes {n_tokens} tokens with its prompt, and this model takes {limit}: shorten it.")
+
+
+# --- atlas ------------------------------------------------------------------------------------------------
+
+
+class DamagedAtlas(WspyError):
+    """A file of an atlas that cannot be read."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(
+            f"The atlas in {folder} cannot be read ({why}): delete that folder, and it will be built anew."
+        )
+
+
+class NotStepwise(InputError):
+    """An atlas was asked for a site whose units have no value per frame or token, or for several sites."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(
+            f"{site!r} does not name one site with a value per frame or token: choose an mlp, residual, attention, "
+            "heads or norm site from: wspy sites"
+        )
+
+
+class NoText(InputError):
+    """A decoder site needs words, and no clip of the corpus has any."""
+
+    def __init__(self, corpus: str) -> None:
+        super().__init__(
+            f"No clip of corpus {corpus!r} has a text to teach the decoder: make it with texts or --align."
+        )
+
+
+# --- audio ------------------------------------------------------------------------------------------------
+
+
+class AudioError(InputError):
+    """A sound that cannot be used; `reason` is its short name in the counts of a corpus."""
+
+    reason = "unusable"
+
+
+class AudioNotFound(AudioError):
+    """No such file."""
+
+    reason = "missing"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no audio file {path}: check the path.")
+
+
+class AudioEmpty(AudioError):
+    """A file without a single byte or sample."""
+
+    reason = "empty"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is empty: give a file with sound in it.")
+
+
+class AudioTooShort(AudioError):
+    """Less than one frame of Whisper."""
+
+    reason = "too short"
+
+    def __init__(self, path: str, duration_s: float, least_s: float) -> None:
+        super().__init__(
+            f"{path} lasts {duration_s * 1000:.1f} ms, less than one frame: give at least {least_s * 1000:.0f} ms."
+        )
+
+
+class AudioTooLong(AudioError):
+    """More than one window of Whisper, where only one is possible."""
+
+    reason = "too long"
+
+    def __init__(self, what: str, duration_s: float, limit_s: float) -> None:
+        super().__init__(
+            f"{what} lasts {duration_s:.1f} s, more than {limit_s:g} s: cut it into windows with --window."
+        )
+
+
+class AudioSilent(AudioError):
+    """Nothing but zeros."""
+
+    reason = "silent"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is silent (all samples are zero): give a recording with sound in it.")
+
+
+class AudioNotFinite(AudioError):
+    """Samples that are not numbers."""
+
+    reason = "NaN or infinite samples"
+
+    def __init__(self, path: str, at_s: float) -> None:
+        super().__init__(
+            f"{path} has a NaN or infinite sample at {at_s:.3f} s: export it again from where it was made."
+        )
+
+
+class AudioTruncated(AudioError):
+    """A file that ends before its own header says."""
+
+    reason = "truncated"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} is cut off ({why}): copy or download it again.")
+
+
+class NotAudio(AudioError):
+    """A file that nothing here can decode."""
+
+    reason = "not audio"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"{path} cannot be read as audio ({why}): give WAV, FLAC, OGG or MP3, or install ffmpeg for more."
+        )
+
+
+class AudioSampleRate(AudioError):
+    """A sample rate that no speech recording has."""
+
+    reason = "sample rate"
+
+    def __init__(self, path: str, rate: int, low: int, high: int) -> None:
+        super().__init__(f"{path} has a sample rate of {rate} Hz: give {low} to {high} Hz.")
+
+
+class AudioRange(AudioError):
+    """A part of a recording that the recording does not have."""
+
+    reason = "range"
+
+    def __init__(self, path: str, start_s: float, end_s: float | None, duration_s: float) -> None:
+        end = "its end" if end_s is None else f"{end_s:g} s"
+        super().__init__(f"{path} has no part from {start_s:g} s to {end}: it lasts {duration_s:.3f} s.")
+
+
+# --- corpora ----------------------------------------------------------------------------------------------
+
+
+class UnknownCorpus(InputError):
+    """A corpus that does not exist."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"There is no corpus {name!r}.{known_names(name, known)}")
+
+
+class BadCorpusName(InputError):
+    """A name that cannot be a folder everywhere."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} cannot name a corpus: use up to 100 letters, digits, '-', '_' and '.', beginning with a "
+            "letter or digit."
+        )
+
+
+class CorpusExists(InputError):
+    """Another corpus of this name, made in another way."""
+
+    def __init__(self, name: str, source: str, differs: Iterable[str]) -> None:
+        super().__init__(
+            f"Corpus {name!r} exists, made from {source} with another {', '.join(differs)}: choose another name, "
+            f"or remove it first (wspy corpus remove {name})."
+        )
+
+
+class DamagedCorpus(WspyError):
+    """A file of a corpus that cannot be read."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"Corpus {name!r} cannot be read ({why}): remove it (wspy corpus remove {name}) and make it again."
+        )
+
+
+class NoAudio(InputError):
+    """A source that holds nothing to listen to."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(f"No usable audio in {source} ({why}): give a folder, a manifest or a file with audio.")
+
+
+class UnknownSource(InputError):
+    """Neither a path nor a source that is known."""
+
+    def __init__(self, source: str, schemes: Iterable[str]) -> None:
+        super().__init__(
+            f"Cannot make a corpus from {source!r}: there is no such file or folder, and it names no known source "
+            f"({', '.join(sorted(schemes))})."
+        )
+
+
+class DuplicateSource(WspyError):
+    """Two sources of one scheme."""
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__(f"A corpus source {scheme!r} is already registered: give the new one another name.")
+
+
+class BadTableFile(InputError):
+    """A manifest or an alignment file that does not say what it must."""
+
+    def __init__(self, path: str, why: str, needed: str) -> None:
+        super().__init__(f"{path} cannot be used ({why}): it needs {needed}.")
+
+
+class ListedFileMissing(InputError):
+    """A file that a manifest names and that is not there."""
+
+    def __init__(self, manifest: str, line: int, path: str) -> None:
+        super().__init__(
+            f"{manifest}, line {line}, names {path}, which does not exist: paths count from the manifest's folder."
+        )
+
+
+class MissingExtra(WspyError):
+    """Something that needs packages of an optional group."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f'{what} needs packages that are not installed: pip install "wspy[{extra}]".')
+
+
+class HubUnreachable(WspyError):
+    """A dataset that could not be opened."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"The dataset {name} cannot be opened ({why}): check its name and the network, or give a local folder."
+        )
+
+
+class NothingAligned(InputError):
+    """An alignment of which no interval fits the corpus."""
+
+    def __init__(self, corpus: str, why: str) -> None:
+        super().__init__(
+            f"No clip of corpus {corpus!r} could be aligned ({why}): give texts in English, or --words and --phones."
+        )
