@@ -1,0 +1,196 @@
+"""Reading and changing activations by site.
+
+Both work through ordinary PyTorch forward hooks that live inside the `with` and nowhere else. Where several are
+nested, patches run in the order in which they were entered (the innermost has the last word), and a capture sees
+the value after every patch, whichever of them was entered first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from whisper.model import Whisper
+
+from wspy.errors import BadShape, InputError, UnknownSite
+from wspy.model.attention import ObservedAttention
+from wspy.model.dimensions import Dimensions
+from wspy.model.load import Model
+from wspy.model.sites import match_sites
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Patch = Callable[[Tensor], Tensor]
+"""Takes a site's output and returns what the model shall go on with, in the same shape."""
+
+
+class Cache(Mapping[str, Tensor]):
+    """What the sites gave in the latest forward pass, by name. It stays readable after the `with`."""
+
+    def __init__(self, sites: Sequence[str]) -> None:
+        self.sites = tuple(sites)
+        self._outputs: dict[str, Tensor] = {}
+
+    def __getitem__(self, site: str) -> Tensor:
+        if site not in self._outputs and site in self.sites:
+            raise KeyError(f"{site} has not been computed yet: run the model inside the with.")
+        return self._outputs[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return (site for site in self.sites if site in self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def clear(self) -> None:
+        """Forget the outputs, for instance to free their memory between batches."""
+        self._outputs.clear()
+
+
+@contextlib.contextmanager
+def capture(model: Model | Whisper, sites: str | Sequence[str], *, detach: bool = True) -> Iterator[Cache]:
+    """Keep the outputs of some sites during each forward pass.
+
+    Args:
+        sites: names or patterns (see `match_sites`). For an attention the output is what it adds to the residual
+            stream. Listening to a `pattern` computes that attention step by step, which is slower and rounds
+            differently (about 1e-6); no other site changes a bit.
+        detach: cut the outputs from the gradient. Gradients also need `torch.enable_grad`, not inference mode.
+
+    Raises:
+        UnknownSite: a pattern that matches nothing.
+    """
+    whisper = _whisper(model)
+    names = [site.name for site in match_sites(sites, _dims(whisper))]
+    cache = Cache(names)
+    with contextlib.ExitStack() as hooks:
+        for name in names:
+            _hook(hooks, _module(whisper, name), _Record(cache, name, detach))
+        yield cache
+
+
+@contextlib.contextmanager
+def patch(model: Model | Whisper, patches: Mapping[str, Patch]) -> Iterator[None]:
+    """Replace the outputs of some sites during each forward pass.
+
+    Args:
+        patches: for each name or pattern a function of the site's output (for an attention: of what it adds to the
+            residual stream; for a `pattern`: of the weights, which the attention then uses) that returns its
+            replacement. The function may change the tensor in place and return it.
+
+    Raises:
+        UnknownSite: a pattern that matches nothing.
+        BadShape: a replacement of another shape, raised from the forward pass.
+    """
+    whisper = _whisper(model)
+    dims = _dims(whisper)
+    with contextlib.ExitStack() as hooks:
+        for pattern, function in patches.items():
+            for site in match_sites(pattern, dims):
+                module = _module(whisper, site.name)
+                _hook(hooks, module, _Replace(site.name, function))
+                _records_last(module)
+        yield
+
+
+def encode(
+    model: Model | Whisper, mel: Float[Tensor, "batch mel 2*frame"], stop_after: str | None = None
+) -> Float[Tensor, "batch frame d_model"] | None:
+    """Run the encoder on whole windows (30 s, 3000 mel frames).
+
+    Args:
+        stop_after: end the pass as soon as this encoder site has been computed, and return None: what lies deeper
+            costs nothing. Captures and patches up to and including the site have run.
+
+    Raises:
+        BadShape: not `[batch n_mels 3000]`.
+        UnknownSite: `stop_after` is no encoder site.
+    """
+    whisper = _whisper(model)
+    dims = _dims(whisper)
+    if mel.ndim != 3 or tuple(mel.shape[1:]) != (dims.n_mels, 2 * dims.n_audio_ctx):
+        raise BadShape("The mel spectrogram", mel.shape, f"[batch, {dims.n_mels}, {2 * dims.n_audio_ctx}]")
+    mel = mel.to(whisper.encoder.conv1.weight.device)
+    if stop_after is None:
+        features: Tensor = whisper.encoder(mel)
+        return features
+    if stop_after not in (names := [site.name for site in match_sites("encoder.*", dims)]):
+        raise UnknownSite(stop_after, names)
+
+    def stop(module: nn.Module, inputs: object, output: object) -> None:
+        raise _Stopped
+
+    with contextlib.ExitStack() as hooks, contextlib.suppress(_Stopped):
+        _hook(hooks, _module(whisper, stop_after), stop)  # registered last, so it runs last
+        whisper.encoder(mel)
+    return None
+
+
+# --- hooks ------------------------------------------------------------------------------------------------
+
+
+class _Stopped(Exception):
+    """Ends a forward pass early; never leaves `encode`."""
+
+
+class _Record:
+    def __init__(self, cache: Cache, name: str, detach: bool) -> None:
+        self.cache, self.name, self.detach = cache, name, detach
+
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
+        value = _main_output(output)
+        self.cache._outputs[self.name] = value.detach() if self.detach else value
+
+
+class _Replace:
+    def __init__(self, name: str, function: Patch) -> None:
+        self.name, self.function = name, function
+
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
+        value = _main_output(output)
+        shape = value.shape  # the function may change `value` itself
+        replacement = self.function(value)
+        if not isinstance(replacement, Tensor):
+            raise InputError(f"The patch of {self.name} returned {type(replacement).__name__}: return a tensor.")
+        if replacement.shape != shape:
+            raise BadShape(f"What the patch of {self.name} returned", replacement.shape, f"its input's, {list(shape)}")
+        replacement = replacement.to(device=value.device, dtype=value.dtype)
+        return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+
+
+def _main_output(output: object) -> Tensor:
+    """A site's own tensor: attention modules also return their scores."""
+    value = output[0] if isinstance(output, tuple) else output
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _hook(hooks: contextlib.ExitStack, module: nn.Module, function: Callable[..., object]) -> None:
+    hooks.callback(module.register_forward_hook(function).remove)
+
+
+def _records_last(module: nn.Module) -> None:
+    """Move the captures behind the patch that has just been registered."""
+    for key in [key for key, function in module._forward_hooks.items() if isinstance(function, _Record)]:
+        module._forward_hooks[key] = module._forward_hooks.pop(key)
+
+
+def _module(whisper: Whisper, name: str) -> nn.Module:
+    owner, _, last = name.rpartition(".")
+    parent = whisper.get_submodule(owner)
+    if last in ("pattern", "heads") and not isinstance(parent, ObservedAttention):
+        raise InputError(f"{name} exists only in models loaded with wspy.load_model: load this model with it.")
+    module: nn.Module = whisper.get_submodule(name)
+    return module
+
+
+def _whisper(model: Model | Whisper) -> Whisper:
+    return model.whisper if isinstance(model, Model) else model
+
+
+def _dims(whisper: Whisper) -> Dimensions:
+    return Dimensions(**asdict(whisper.dims))
