@@ -1,0 +1,235 @@
+"""One pass over a corpus: every unit of a site, nothing kept but statistics.
+
+The corpus is cut into shards of `SHARD_CLIPS` clips. A finished shard lands on disk whole, so an interrupted pass goes
+on where it stopped, and the merged statistics do not depend on where that was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wspy.atlas.statistics import SiteStatistics
+from wspy.atlas.store import (
+    FORMAT,
+    STATISTICS,
+    TOKENS,
+    About,
+    SiteAtlas,
+    Token,
+    read_statistics,
+    site_folder,
+    write_statistics,
+    write_tokens,
+)
+from wspy.audio import n_frames
+from wspy.errors import NoText, NotStepwise
+from wspy.files import locked
+from wspy.model.sites import Site, match_sites
+from wspy.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float, Float32
+
+    from wspy.corpus import Clip, Corpus
+    from wspy.model import Model, ModelReference
+
+SHARD_CLIPS = 64
+BATCH_CLIPS = 8
+
+
+def ensure_atlas(
+    site: str,
+    reference: ModelReference,
+    corpus: Corpus,
+    *,
+    model: Callable[[], Model],
+    progress: Progress | None = None,
+) -> SiteAtlas:
+    """The atlas of a site over a corpus, from disk if it is there, else from one pass that is then kept.
+
+    Args:
+        model: Gives the loaded model; called only when there is something left to compute.
+
+    Raises:
+        UnknownSite: the model has no such site.
+        NotStepwise: the site has no value per frame or token.
+        NoText: a decoder site, and no clip has a text.
+        Busy: another process builds the same atlas and does not finish.
+    """
+    found = _one_site(site, reference)
+    folder = site_folder(found.name, reference, corpus)
+    if not (folder / STATISTICS).is_file():
+        with locked(folder, f"the atlas of {found.name} over corpus {corpus.name!r}"):
+            if not (folder / STATISTICS).is_file():
+                _build(found, corpus, folder, model(), progress or Silent())
+    return SiteAtlas(folder)
+
+
+def _one_site(name: str, reference: ModelReference) -> Site:
+    """The site of that name, which must give each unit one value per frame or token."""
+    sites = match_sites(name, reference.dims)
+    if len(sites) != 1 or sites[0].kind in ("conv", "pattern"):
+        raise NotStepwise(name)
+    return sites[0]
+
+
+def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Progress) -> None:
+    tokens = _Tokens(model) if site.side == "decoder" else None
+    if tokens and not any(clip.text for clip in corpus.clips):
+        raise NoText(corpus.name)
+    about = About(
+        format=FORMAT,
+        site=site.name,
+        n_units=site.n_units,
+        position="token" if tokens else "frame",
+        model=model.name,
+        model_sha256=model.sha256,
+        corpus=corpus.name,
+        corpus_hash=corpus.hash,
+        speed="exact",
+    )
+    shards = folder / "shards"
+    starts = range(0, len(corpus.clips), SHARD_CLIPS)
+    missing = [start for start in starts if not (shards / f"{start:08d}.safetensors").is_file()]
+    todo = [at for start in missing for at in range(start, min(start + SHARD_CLIPS, len(corpus.clips)))]
+    description = f"Listening to {len(corpus.clips)} clips with {site.name}"
+    clips = iter(progress.track(todo, description, total=len(todo)))
+    for start in missing:
+        shard = SiteStatistics(site.n_units)
+        heard: list[list[Token]] = []
+        span = range(start, min(start + SHARD_CLIPS, len(corpus.clips)))
+        for batch in _batches(clips, len(span)):
+            for at, activations, words in _activations(site, corpus, batch, model, tokens):
+                heard.append(words)
+                if len(activations):
+                    shard.update(activations, at, corpus.clips[at].id)
+        if tokens:
+            write_tokens(shards / f"{start:08d}.jsonl", heard)
+        write_statistics(shards / f"{start:08d}.safetensors", shard, about)
+    _finish(folder, shards, starts, about)
+
+
+def _batches(clips: Iterator[int], count: int) -> Iterator[list[int]]:
+    """The next `count` clips in batches; each clip is drawn when it is needed, so that progress stays true."""
+    while count > 0:
+        size = min(BATCH_CLIPS, count)
+        yield [next(clips) for _ in range(size)]
+        count -= size
+
+
+def _finish(folder: Path, shards: Path, starts: Sequence[int], about: About) -> None:
+    """Merge the shards into the atlas and drop them."""
+    merged = SiteStatistics(about.n_units)
+    heard: list[list[Token]] = []
+    for start in starts:
+        merged = merged.merge(read_statistics(shards / f"{start:08d}.safetensors"))
+        if about.position == "token":
+            lines = (shards / f"{start:08d}.jsonl").read_text().splitlines()
+            heard += [[Token(*token) for token in json.loads(line)] for line in lines]
+    if about.position == "token":
+        write_tokens(folder / TOKENS, heard)
+    write_statistics(folder / STATISTICS, merged, about)
+    shutil.rmtree(shards)
+
+
+def _activations(
+    site: Site, corpus: Corpus, batch: Sequence[int], model: Model, tokens: _Tokens | None
+) -> Iterator[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
+    """Per clip its place in the corpus, the site's activations over valid positions, and their tokens."""
+    import torch
+
+    from wspy.audio import log_mel
+    from wspy.model import capture, encode
+
+    clips = [corpus.clips[at] for at in batch]
+    samples = [corpus.audio(clip) for clip in clips]
+    mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in samples])).to(model.device)
+    with torch.inference_mode(), _autocast(model):
+        if tokens:
+            yield from tokens.activations(site, batch, clips, samples, mels)
+            return
+        with capture(model, [site.name]) as cache:
+            encode(model, mels, stop_after=site.name)
+            # Flattening the last axes makes a unit of every head dimension, for sites that keep heads apart.
+            values = cache[site.name].flatten(2)
+    for at, sound, activations in zip(batch, samples, values, strict=True):
+        yield at, activations[: n_frames(len(sound))].float().cpu().numpy(), []
+
+
+def _autocast(model: Model) -> contextlib.AbstractContextManager[object]:
+    """Half precision where that is faster: on CUDA."""
+    import torch
+
+    return torch.autocast("cuda") if model.device.type == "cuda" else contextlib.nullcontext()
+
+
+class _Tokens:
+    """Decoder activations from one teacher-forced pass, and when each token is heard."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        heads = model.whisper.alignment_heads.indices().T.tolist()
+        self.heads = [(int(layer), int(head)) for layer, head in heads]
+        self.patterns = sorted({f"decoder.blocks.{layer}.cross_attn.pattern" for layer, _ in self.heads})
+
+    def activations(
+        self, site: Site, batch: Sequence[int], clips: Sequence[Clip], samples: Sequence[np.ndarray], mels: torch.Tensor
+    ) -> Iterator[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
+        """Text tokens only: the prompt is left out, and so is the end-of-text token."""
+        from wspy.model import capture, encode, forced_tokens, teacher_force
+
+        sequences = [forced_tokens(self.model, clip.text or "", language=clip.language) for clip in clips]
+        features = encode(self.model, mels)
+        assert features is not None  # only a pass that stops early gives none
+        with capture(self.model, [site.name, *self.patterns]) as cache:
+            teacher_force(self.model, features, sequences)
+            values = cache[site.name].flatten(2).float().cpu().numpy()
+            attention = {name: cache[name].float() for name in self.patterns}
+        for i, (at, clip, sequence) in enumerate(zip(batch, clips, sequences, strict=True)):
+            text = slice(sequence.n_prompt, len(sequence.ids) - 1)
+            if not clip.text or text.stop <= text.start:
+                yield at, values[i, :0], []
+                continue
+            frames = n_frames(len(samples[i]))
+            rows = [attention[f"decoder.blocks.{layer}.cross_attn.pattern"][i, head] for layer, head in self.heads]
+            weights = _stack([row[: len(sequence.ids), :frames] for row in rows])
+            heard = self._heard(list(sequence.ids[text]), _token_times(weights)[text], clip.language)
+            yield at, values[i, text], heard
+
+    def _heard(self, ids: list[int], times: list[float], language: str | None) -> list[Token]:
+        tokenizer = self.model.tokenizer(language=language)
+        words, groups = tokenizer.split_to_word_tokens(ids)
+        word_of = [word.strip() for word, group in zip(words, groups, strict=True) for _ in group]
+        return [
+            Token(tokenizer.decode([token]), word, round(time, 2))
+            for token, word, time in zip(ids, word_of, times, strict=True)
+        ]
+
+
+def _stack(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    return torch.stack(list(rows))
+
+
+def _token_times(weights: Float[torch.Tensor, "head token frame"]) -> list[float]:
+    """When each token is heard, in seconds: dynamic time warping over cross-attention.
+
+    The steps and constants are those of `whisper.timing.find_alignment`, over one pass that is made anyway.
+    """
+    from whisper.timing import dtw, median_filter
+
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    std, mean = weights.std(dim=-2, keepdim=True, unbiased=False), weights.mean(dim=-2, keepdim=True)
+    matrix = median_filter((weights - mean) / std, 7).mean(dim=0)
+    token_of_step, frame_of_step = dtw(-matrix)
+    first = np.concatenate([[True], np.diff(token_of_step) > 0])
+    return [float(frame) * 0.02 for frame in frame_of_step[first]]
