@@ -1,0 +1,136 @@
+"use strict";
+(() => {
+  // --- figures: drawn when they come near the view, in the colours of the page -----------------------------
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function template() {
+    const ink = colour("--ink"), grid = colour("--grid"), muted = colour("--muted");
+    const axis = { color: ink, gridcolor: grid, zerolinecolor: grid, linecolor: grid, tickcolor: muted };
+    return {
+      layout: {
+        font: { color: ink }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis, yaxis: axis,
+        hoverlabel: { bgcolor: colour("--raised"), bordercolor: grid, font: { color: ink } },
+        legend: { font: { color: ink } },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
+      },
+    };
+  }
+
+  const touch = matchMedia("(pointer: coarse)").matches;
+  const config = {
+    responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]], displayModeBar: touch ? false : "hover",
+  };
+  const drawn = [];
+
+  const plotly = window.Plotly ? Promise.resolve() : new Promise((resolve, reject) => {
+    const script = document.querySelector("script[data-plotly]");
+    if (!script) return reject(new Error("this page has no figures"));
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", () => reject(new Error(script.getAttribute("src") + " is missing beside this page")));
+  });
+
+  async function draw(plot) {
+    try {
+      await plotly;
+      const spec = JSON.parse(plot.parentElement.querySelector("script.spec").textContent);
+      const layout = { ...spec.layout, template: template() };
+      if (touch) layout.dragmode = false; // a finger scrolls the page
+      await Plotly.newPlot(plot, spec.data, layout, config);
+      drawn.push(plot);
+      plot.dataset.drawn = "yes";
+    } catch (error) {
+      const note = document.createElement("p");
+      note.className = "failed";
+      note.textContent = "The figure cannot be drawn: " + error.message + ".";
+      plot.replaceChildren(note);
+    }
+  }
+
+  // One figure at a time, the page stays responsive in between.
+  let queue = Promise.resolve();
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watcher.unobserve(entry.target);
+      queue = queue.then(() => draw(entry.target)).then(() => new Promise((next) => setTimeout(next)));
+    }
+  }, { rootMargin: "400px 0px" });
+  plotly.catch(() => {});
+  for (const plot of document.querySelectorAll(".plot")) watcher.observe(plot);
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const plot of drawn) Plotly.relayout(plot, { template: template() });
+  });
+
+  // --- audio: one at a time, with a cursor along its figure; a click on the figure moves the sound ----------
+  const players = [...document.querySelectorAll("audio")];
+  for (const player of players) {
+    player.addEventListener("play", () => {
+      for (const other of players) if (other !== player) other.pause();
+    });
+    const plot = player.closest(".audio").querySelector(".timed .plot");
+    if (plot) follow(player, plot);
+  }
+
+  function follow(player, plot) {
+    const cursor = document.createElement("div");
+    cursor.className = "cursor";
+
+    function place() {
+      const full = plot._fullLayout;
+      if (!full || !full.xaxis) return;
+      if (cursor.parentElement !== plot) plot.append(cursor);
+      const x = full.xaxis.l2p(player.currentTime);
+      const inside = x >= 0 && x <= full.xaxis._length;
+      cursor.style.display = inside && (player.currentTime > 0 || !player.paused) ? "block" : "none";
+      cursor.style.left = full.xaxis._offset + x + "px";
+      cursor.style.top = full._size.t + "px";
+      cursor.style.height = full._size.h + "px";
+    }
+
+    function run() {
+      place();
+      if (!player.paused) requestAnimationFrame(run);
+    }
+    player.addEventListener("play", run);
+    for (const event of ["pause", "seeked", "ended"]) player.addEventListener(event, place);
+    new ResizeObserver(() => setTimeout(place, 200)).observe(plot);
+
+    let pressed = null; // where the button went down: a drag zooms, only a click seeks
+    plot.addEventListener("pointerdown", (event) => { pressed = event.clientX; }, true);
+    plot.addEventListener("click", (event) => {
+      const full = plot._fullLayout;
+      if (!full || pressed === null || Math.abs(event.clientX - pressed) > 4 || event.target.closest(".modebar")) return;
+      const box = plot.getBoundingClientRect();
+      const x = event.clientX - box.left - full.xaxis._offset;
+      const y = event.clientY - box.top - full._size.t;
+      if (x < 0 || x > full.xaxis._length || y < 0 || y > full._size.h) return;
+      const time = Math.max(0, full.xaxis.p2l(x));
+      player.currentTime = Number.isFinite(player.duration) ? Math.min(time, player.duration) : time;
+      place();
+    }, true);
+  }
+
+  // --- tables: a click on a heading sorts, another turns the order round ------------------------------------
+  for (const table of document.querySelectorAll(".table table")) {
+    table.tHead.addEventListener("click", (event) => {
+      const head = event.target.closest("th");
+      if (!head) return;
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const body = table.tBodies[0], column = head.cellIndex, sign = down ? -1 : 1;
+      const value = (row) => {
+        const cell = row.cells[column];
+        return "v" in cell.dataset ? Number(cell.dataset.v) : cell.textContent;
+      };
+      const rows = [...body.rows].map((row) => [value(row), row]);
+      rows.sort(([a], [b]) => {
+        if (a === "" || b === "") return (a === "") - (b === ""); // empty cells stay last
+        if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+        return sign * String(a).localeCompare(String(b), undefined, { numeric: true });
+      });
+      body.append(...rows.map(([, row]) => row));
+    });
+  }
+})();
