@@ -1,0 +1,227 @@
+"""The plugin protocol: an analysis takes validated inputs and a context, and gives a result that can be viewed.
+
+An analysis is a function of its inputs and its context. It never picks a device, a path or a model, never prints,
+and keeps nothing between calls; so the command line, the web app, a notebook and a test can all run it alike.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from wspy.blocks import Block
+from wspy.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
+    from wspy.atlas import SiteAtlas
+    from wspy.corpus import Clip, Corpus
+    from wspy.model import Model, ModelReference
+
+API_VERSION = 1
+"""Raised when an analysis that worked before could stop working; see the versioning promise in the docs."""
+
+_MEDIA_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"
+_TAKEN_NAMES = ("result.json", "report.html")
+
+
+class Inputs(BaseModel):
+    """What an analysis asks for. Fields come from `wspy.fields`; each has a description with its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Media(BaseModel):
+    """A file of a run, named by its path inside the run folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(pattern=_MEDIA_NAME, description="Relative to the run folder, with forward slashes.")
+
+
+class Result(BaseModel):
+    """What an analysis found: numbers and text as JSON, sound and arrays as `Media`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _folder: Path | None = PrivateAttr(None)
+    _view: Callable[[], list[Block]] | None = PrivateAttr(None)
+
+    def attach(self, folder: Path, view: Callable[[], list[Block]]) -> None:
+        """Tell the result where its media are and how it is viewed; called by whoever ran or opened it."""
+        self._folder = folder
+        self._view = view
+
+    @property
+    def folder(self) -> Path:
+        """The run folder.
+
+        Raises:
+            LookupError: the result was made by hand and belongs to no run.
+        """
+        if self._folder is None:
+            raise LookupError("this result belongs to no run, so it has no media")
+        return self._folder
+
+    def file(self, media: Media) -> Path:
+        """The path of one of this result's media."""
+        return self.folder / media.path
+
+    def _repr_html_(self) -> str:
+        from wspy.html import render_notebook
+
+        return render_notebook(self._view() if self._view else [], self._folder)
+
+
+InputsT = TypeVar("InputsT", bound=Inputs)
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+class Analysis(abc.ABC, Generic[InputsT, ResultT]):
+    """One question about the model. Subclass, fill in the five members, and register it."""
+
+    api: ClassVar[int]
+    """The `wspy.API_VERSION` that the analysis was written for."""
+    name: ClassVar[str]
+    """The word for it on the command line, in kebab-case."""
+    summary: ClassVar[str]
+    """One line for lists and help."""
+    Inputs: type[InputsT]
+    Result: type[ResultT]
+
+    @abc.abstractmethod
+    def run(self, inputs: InputsT, context: Context) -> ResultT:
+        """Answer the question. Bad input raises a `wspy.errors.InputError`."""
+
+    @abc.abstractmethod
+    def view(self, result: ResultT) -> list[Block]:
+        """What a person sees of the result, in reading order. Reads nothing but the result and its media."""
+
+
+class Context:
+    """What an analysis may use: the model, the corpus, the atlas, audio, chance, progress and a place for media.
+
+    Model and corpus are loaded when they are first touched, so an analysis that reads a finished atlas never
+    imports torch.
+    """
+
+    def __init__(
+        self,
+        *,
+        reference: Callable[[], ModelReference],
+        model: Callable[[], Model],
+        corpus: Callable[[], Corpus],
+        folder: Path,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self._reference, self._model, self._corpus = reference, model, corpus
+        self._folder = folder
+        self.seed = seed
+        self.progress: Progress = progress or Silent()
+
+    @functools.cached_property
+    def reference(self) -> ModelReference:
+        """Name, hash and dimensions of the model, known without loading it."""
+        return self._reference()
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model, loaded on first use."""
+        return self._model()
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The corpus, opened on first use; the demo corpus is made if there is none."""
+        return self._corpus()
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """The only source of chance, seeded by the run's `--seed`."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed)
+
+    def atlas(self, site: str) -> SiteAtlas:
+        """The statistics of every unit of a site over the corpus, from disk, or computed in one pass and kept.
+
+        Raises:
+            UnknownSite: the model has no such site.
+        """
+        from wspy.atlas import ensure_atlas
+
+        return ensure_atlas(site, self.reference, self.corpus, model=lambda: self.model, progress=self.progress)
+
+    def audio(self, of: Clip | Path) -> Float32[np.ndarray, " sample"]:
+        """Mono samples at 16 kHz of a clip of the corpus, or of a file that the user gave."""
+        from wspy.audio import load_audio
+
+        return load_audio(of) if isinstance(of, Path) else self.corpus.audio(of)
+
+    def save(self, name: str, content: bytes | np.ndarray | Mapping[str, np.ndarray]) -> Media:
+        """Keep a file of this run: bytes as they are, samples (16 kHz, in [-1, 1]) as WAV, named arrays as .npz.
+
+        Raises:
+            ValueError: `name` is not a plain relative path, or does not end as its content asks.
+        """
+        if not re.fullmatch(_MEDIA_NAME, name) or name in _TAKEN_NAMES:
+            raise ValueError(f"media name {name!r} must be plain words joined by '/', and not {_TAKEN_NAMES}")
+        ending = "" if isinstance(content, bytes) else ".npz" if isinstance(content, Mapping) else ".wav"
+        if not name.endswith(ending):
+            raise ValueError(f"media name {name!r} must end in {ending!r}")
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, Mapping):
+            import numpy as np
+
+            np.savez_compressed(path, allow_pickle=False, **content)
+        else:
+            from wspy.audio import write_wav
+
+            write_wav(path, content)
+        return Media(path=name)
+
+
+AnyAnalysis: TypeAlias = "Analysis[Any, Any]"
+"""An analysis of whatever inputs and result."""
+
+
+def check_analysis_class(analysis: type[AnyAnalysis]) -> None:
+    """Refuse an analysis that the front ends could not show.
+
+    Raises:
+        TypeError: what is missing or malformed, for its author.
+    """
+    from wspy.fields import input_fields
+
+    if not (isinstance(analysis, type) and issubclass(analysis, Analysis)):
+        raise TypeError(f"{analysis!r} is not a subclass of wspy.Analysis")
+    label = f"{analysis.__module__}.{analysis.__qualname__}"
+    api = getattr(analysis, "api", None)
+    if not isinstance(api, int) or isinstance(api, bool):
+        raise TypeError(f"{label} states no API version: set `api = {API_VERSION}`")
+    if api > API_VERSION:
+        raise TypeError(f"{label} was written for plugin API {api}, this wspy has {API_VERSION}: update wspy")
+    name = getattr(analysis, "name", None)
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise TypeError(f"{label} has name {name!r}: use kebab-case such as 'my-analysis'")
+    if not isinstance(getattr(analysis, "summary", None), str) or not analysis.summary.strip():
+        raise TypeError(f"{label} has no summary: set a line of text")
+    for member, base in (("Inputs", Inputs), ("Result", Result)):
+        kind = getattr(analysis, member, None)
+        if not (isinstance(kind, type) and issubclass(kind, base)):
+            raise TypeError(f"{label}.{member} is not a subclass of wspy.{member}")
+    missing: Sequence[str] = sorted(getattr(analysis, "__abstractmethods__", ()))
+    if missing:
+        raise TypeError(f"{label} does not define {', '.join(missing)}")
+    input_fields(analysis.Inputs)
