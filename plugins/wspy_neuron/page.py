@@ -1,0 +1,210 @@
+"""The neuron page: what a person sees and hears of a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+import wspy
+from wspy.figures import bars, histogram, spectrogram
+from wspy_neuron import Example, Neuron, SignResult
+
+_DIRECTION = {"positive": "highest", "negative": "lowest"}
+_COLUMNS = (
+    wspy.Column(name="#", description="Rank by the height of the clip's peak."),
+    wspy.Column(name="activation", description="Activation at the peak.", decimals=3),
+    wspy.Column(name="peak", unit="s", description="Time of the peak from the clip's start."),
+    wspy.Column(name="phone", description="Phone at the peak."),
+    wspy.Column(name="word", description="Word at the peak."),
+    wspy.Column(name="speaker", description="Who speaks."),
+    wspy.Column(name="clip", description="Id of the clip in the corpus."),
+    wspy.Column(name="listen", description="The clip with its peak amplified, in the run folder."),
+)
+
+
+def page(result: Neuron.Result) -> list[wspy.Block]:
+    """Summary and tables first, then the sounds, strongest first."""
+    with np.load(result.file(result.pictures)) as stored:
+        pictures = dict(stored)
+    blocks: list[wspy.Block] = [_summary(result)]
+    for found in result.signs:
+        blocks += _one_sign(result, found, pictures)
+    return blocks
+
+
+def _name(result: Neuron.Result) -> str:
+    return f"Neuron {result.idx} of {result.site}"
+
+
+def _reaches(found: SignResult) -> bool:
+    """Whether the neuron goes beyond zero in this direction at all."""
+    return any(shown.examples for shown in found.ranges)
+
+
+def _summary(result: Neuron.Result) -> wspy.Text:
+    what = "frames of 20 ms" if result.position == "frame" else "tokens of text"
+    lines = [
+        f"# {_name(result)} in {result.model}",
+        f"Heard over {result.n_clips:,} clips of corpus {result.corpus!r}, {result.n_positions:,} {what}, padding left "
+        f"out. Activation: mean {result.mean:.3f}, standard deviation {result.std:.3f}, from {result.minimum:.3f} to "
+        f"{result.maximum:.3f}; above zero in {result.density:.1%} of them.",
+    ]
+    for found in result.signs:
+        if found.phones:
+            best, n = found.phones[0], sum(phone.count for phone in found.phones)
+            lines.append(
+                f"At the {_DIRECTION[found.sign]} peaks: **{best.phone}** in {best.count} of {n} clips "
+                f"({best.share:.0%}, 95 % interval {best.low:.0%} to {best.high:.0%}); {best.phone} takes "
+                f"{best.base:.0%} of the corpus' time."
+            )
+        elif found.examples:
+            words = Counter(example.word for example in found.examples if example.word)
+            listed = ", ".join(word if n == 1 else f"{word} ({n})" for word, n in words.most_common())
+            lines.append(f"At the {_DIRECTION[found.sign]} peaks: {listed or 'no known word'}.")
+        if not _reaches(found):
+            side = "rises above" if found.sign == "positive" else "falls below"
+            lines.append(f"**It never {side} zero on this corpus**, so the clips below are only those nearest to it.")
+    if result.alignment:
+        lines.append(f"Words and phones: {result.alignment}.")
+    else:
+        lines.append("This corpus has no alignment, so words and phones are unknown: `wspy corpus align`.")
+    return wspy.Text(markdown="\n\n".join(lines))
+
+
+def _one_sign(result: Neuron.Result, found: SignResult, pictures: dict[str, np.ndarray]) -> list[wspy.Block]:
+    direction = _DIRECTION[found.sign]
+    blocks: list[wspy.Block] = [
+        wspy.Table(
+            title=f"Clips with the {direction} peaks",
+            columns=_COLUMNS,
+            rows=tuple(_row(rank, example) for rank, example in enumerate(found.examples, 1)),
+        )
+    ]
+    if found.phones:
+        blocks += [_phone_table(found), _phone_figure(found)]
+    if _reaches(found):
+        blocks.append(_range_table(found))
+    blocks.append(_peak_histogram(result, found))
+    blocks.append(wspy.Text(markdown=f"## Listen: the {direction} peaks"))
+    for rank, example in enumerate(found.examples, 1):
+        blocks += _players(f"{rank}. {_heading(example)}", example, pictures, result.position)
+    if _reaches(found):
+        blocks.append(wspy.Text(markdown="## Listen: ten activation ranges, strongest first"))
+    for shown in found.ranges:
+        for example in shown.examples:
+            title = f"{shown.low:.2f} to {shown.high:.2f}: {_heading(example)}"
+            blocks += _players(title, example, pictures, result.position)
+    return blocks
+
+
+def _row(rank: int, example: Example) -> tuple[wspy.blocks.Cell, ...]:
+    return (
+        rank,
+        example.activation,
+        example.peak_s,
+        example.phone,
+        example.word,
+        example.speaker,
+        example.clip,
+        example.audio.path,
+    )
+
+
+def _heading(example: Example) -> str:
+    parts = [f"“{example.word}”" if example.word else "", example.phone or ""]
+    return f"{' '.join(part for part in parts if part) or example.clip}, activation {example.activation:.3f}"
+
+
+def _players(title: str, example: Example, pictures: dict[str, np.ndarray], position: str) -> list[wspy.Block]:
+    key = example.audio.path.removesuffix(".wav")
+    picture = spectrogram(
+        title,
+        pictures[f"{key}.mel"],
+        duration_s=example.duration_s,
+        activation=pictures[f"{key}.activation"],
+        activation_s=pictures[f"{key}.times"],
+        activation_label="activation",
+        words=example.words,
+        phones=example.phones,
+        peak_s=example.peak_s,
+    )
+    who = f", {example.speaker}" if example.speaker else ""
+    said = f": {example.text}" if example.text else ""
+    return [
+        wspy.Audio(title=title, path=example.audio.path, caption=f"{example.clip}{who}{said}", figure=picture),
+        wspy.Audio(title="Half a second around the peak", path=example.excerpt.path),
+    ]
+
+
+def _phone_table(found: SignResult) -> wspy.Table:
+    return wspy.Table(
+        title=f"Phones at the {_DIRECTION[found.sign]} peaks",
+        columns=(
+            wspy.Column(name="phone"),
+            wspy.Column(name="clips", description="Top clips with this phone at the peak."),
+            wspy.Column(name="share", unit="%", description="Of the top clips.", decimals=0),
+            wspy.Column(name="from", unit="%", description="Lower end of the 95 % interval (Wilson).", decimals=0),
+            wspy.Column(name="to", unit="%", description="Upper end of the 95 % interval.", decimals=0),
+            wspy.Column(name="chance", unit="%", description="Share of the corpus' aligned time.", decimals=1),
+        ),
+        rows=tuple((p.phone, p.count, 100 * p.share, 100 * p.low, 100 * p.high, 100 * p.base) for p in found.phones),
+    )
+
+
+def _phone_figure(found: SignResult) -> wspy.Figure:
+    return bars(
+        f"Phones at the {_DIRECTION[found.sign]} peaks",
+        [phone.phone for phone in found.phones],
+        [100 * phone.share for phone in found.phones],
+        lower=[100 * phone.low for phone in found.phones],
+        upper=[100 * phone.high for phone in found.phones],
+        x_title="share of top clips (%)",
+        y_title="phone",
+        caption="Whiskers: 95 % interval. Few clips make wide intervals.",
+    )
+
+
+def _range_table(found: SignResult) -> wspy.Table:
+    def heard(examples: tuple[Example, ...]) -> str:
+        counts = Counter(example.phone or example.word or "?" for example in examples)
+        return ", ".join(label if n == 1 else f"{label} x{n}" for label, n in counts.most_common())
+
+    return wspy.Table(
+        title="What is heard in ten activation ranges",
+        columns=(
+            wspy.Column(name="from", description="Activation.", decimals=3),
+            wspy.Column(name="to", description="Activation.", decimals=3),
+            wspy.Column(name="at the peak", description="Phone (or word) at the peak of a sample of clips."),
+            wspy.Column(name="in the words", description="Word at each of those peaks."),
+        ),
+        rows=tuple(
+            (
+                shown.low,
+                shown.high,
+                heard(shown.examples) or None,
+                ", ".join(example.word or "?" for example in shown.examples) or None,
+            )
+            for shown in found.ranges
+        ),
+    )
+
+
+def _peak_histogram(result: Neuron.Result, found: SignResult) -> wspy.Figure:
+    """Bins from the first to the last that holds a clip; the lowest one reaches down to zero."""
+    filled = np.flatnonzero(found.bin_counts)
+    first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
+    sign = 1 if found.sign == "positive" else -1
+    edges = sign * np.array(found.bin_edges[first : last + 2])
+    counts = np.array(found.bin_counts[first : last + 1])
+    if sign < 0:
+        edges, counts = edges[::-1], counts[::-1]
+    which = "Highest" if sign > 0 else "Lowest"
+    return histogram(
+        f"{which} activation within each clip",
+        edges,
+        counts,
+        x_title=f"{which.lower()} activation of neuron {result.idx} in a clip",
+        marks=[(example.activation, str(rank)) for rank, example in enumerate(found.examples, 1)],
+        caption="Triangles mark the examples by rank. Bins widen by powers of two, so a wide bin collects more clips.",
+    )
