@@ -1,0 +1,149 @@
+"""Fills the parts of the manual that the code itself knows, so that they cannot drift.
+
+A line `<!-- generated: NAME WORDS -->` in a page is replaced by what the function of that name below gives. MkDocs
+calls `on_page_markdown`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MARK = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
+COLUMNS = "96"
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Replace the marks of one page."""
+    return MARK.sub(lambda mark: GENERATORS[mark[1]](*mark[2].split()), markdown)
+
+
+def inputs(analysis: str) -> str:
+    """A table of what an analysis asks for."""
+    from wspy.fields import input_fields
+    from wspy.plugins import load_plugins
+
+    rows = ["| option | default | meaning |", "| --- | --- | --- |"]
+    for field in input_fields(load_plugins().analysis(analysis).Inputs):
+        default = "required" if field.required else f"`{field.default}`"
+        rows.append(f"| `--{field.name.replace('_', '-')}` | {default} | {_cell(field.description)} |")
+    return "\n".join(rows)
+
+
+def result(analysis: str) -> str:
+    """A table of what an analysis gives."""
+    from wspy.plugins import load_plugins
+
+    return _fields(load_plugins().analysis(analysis).Result)
+
+
+def fields(module: str, name: str) -> str:
+    """A table of the fields of a pydantic class."""
+    return _fields(getattr(importlib.import_module(module), name))
+
+
+def _fields(model: type[BaseModel]) -> str:
+    rows = ["| field | meaning |", "| --- | --- |"]
+    rows += [f"| `{name}` | {_cell(field.description or '')} |" for name, field in model.model_fields.items()]
+    return "\n".join(rows)
+
+
+def about(module: str) -> str:
+    """A module's opening text without its first line, which is the page's heading."""
+    text = inspect.getdoc(importlib.import_module(module)) or ""
+    return text.partition("\n")[2].strip()
+
+
+def public() -> str:
+    """Every public name of wspy for mkdocstrings, and the fields where it is a pydantic class."""
+    import pydantic
+
+    import wspy
+
+    parts = []
+    for name in wspy.__all__:
+        value = getattr(wspy, name)
+        if name.startswith("__"):
+            continue
+        lines = [f"::: {_module(name, value)}.{name}", "    options:", f"      heading: wspy.{name}"]
+        model = value if inspect.isclass(value) and issubclass(value, pydantic.BaseModel) else None
+        if model:
+            lines.append("      show_if_no_docstring: false")  # its fields are in the table
+        parts.append("\n".join(lines))
+        if model and model.model_fields:
+            parts.append(_fields(model))
+    return "\n\n".join(parts)
+
+
+def _module(name: str, value: object) -> str:
+    """The module that a public name is imported from."""
+    import wspy
+
+    found = getattr(value, "__module__", None)
+    return found if isinstance(found, str) and found.startswith("wspy.") else wspy._HOME[name]
+
+
+def errors() -> str:
+    """A table of every error that a user can meet."""
+    from wspy import errors as module
+
+    rows = ["| error | when | exit code |", "| --- | --- | --- |"]
+    for name, error in inspect.getmembers(module, inspect.isclass):
+        if issubclass(error, module.WspyError) and error not in (module.WspyError, module.InputError):
+            rows.append(f"| `{name}` | {_cell((inspect.getdoc(error) or '').splitlines()[0])} | {error.exit_code} |")
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def commands() -> str:
+    """The help of every command, as a terminal shows it."""
+    from typer.main import get_command
+
+    from wspy.cli import build_app
+
+    tree = _subcommands(get_command(build_app([])))
+    tree |= _subcommands(get_command(build_app(["analyze"])))  # an analysis' command is made when it is asked for
+    paths: list[tuple[str, ...]] = [()]
+    for name, command in tree.items():
+        paths += [(name,), *((name, inner) for inner in _subcommands(command))]
+    return "\n\n".join(f"## {' '.join(('wspy', *path))}\n\n```text\n{_help(path)}\n```" for path in paths)
+
+
+def _subcommands(command: object) -> dict[str, object]:
+    found = getattr(command, "commands", {})
+    return {name: inner for name, inner in found.items() if not inner.hidden}
+
+
+def _help(path: tuple[str, ...]) -> str:
+    from wspy.cli import main
+
+    said = io.StringIO()
+    os.environ["COLUMNS"] = COLUMNS
+    with contextlib.redirect_stdout(said):
+        code = main([*path, "--help"])
+    if code:
+        raise RuntimeError(f"wspy {' '.join(path)} --help ended with {code}")
+    return said.getvalue().strip()
+
+
+GENERATORS: dict[str, Callable[..., str]] = {
+    "about": about,
+    "commands": commands,
+    "errors": errors,
+    "fields": fields,
+    "inputs": inputs,
+    "public": public,
+    "result": result,
+}
