@@ -121,7 +121,7 @@ def audio_duration_s(path: str | Path) -> float | None:
     import soundfile
 
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with _open(Path(path)) as file:
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, TypeError):
         return None
@@ -134,7 +134,7 @@ def _decode(source: Path | bytes, name: str, start_s: float, end_s: float | None
         raise AudioRange(name, start_s, end_s, audio_duration_s(source) or 0.0 if isinstance(source, Path) else 0.0)
     try:
         # A TypeError is libsndfile's way to say that the extension means headerless samples.
-        file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+        file = _open(source)
     except (soundfile.LibsndfileError, TypeError) as error:
         samples = _ffmpeg(source, name, start_s, end_s, str(error))
     else:
@@ -159,6 +159,75 @@ def check_samples(samples: Float32[np.ndarray, "sample"], name: str) -> None:
         raise AudioSilent(name)
 
 
+def _open(source: Path | bytes) -> soundfile.SoundFile:
+    """A file of libsndfile; an MP3 that does not say how long it is is told."""
+    import soundfile
+
+    file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+    if file.format != "MP3":
+        return file
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    told = _mp3_with_length(content)
+    if not told:
+        return file
+    file.close()
+    return soundfile.SoundFile(io.BytesIO(told))
+
+
+_MP3_SLACK = 2 * 1152  # samples per channel: what a decoder may drop at the ends of an MP3
+_MP3_KBPS = {
+    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def _mp3_frame_bytes(content: bytes, at: int) -> int:
+    """The length of the MPEG audio layer III frame that begins here; 0 where none does."""
+    header = int.from_bytes(content[at : at + 4])
+    version, bitrate, rate = header >> 19 & 3, header >> 12 & 15, header >> 10 & 3
+    if header >> 21 != 0x7FF or version == 1 or header >> 17 & 3 != 1 or bitrate in (0, 15) or rate == 3:
+        return 0
+    rate_hz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+    family = 1 if version == 3 else 2
+    return 144_000 // family * _MP3_KBPS[family][bitrate - 1] // rate_hz + (header >> 9 & 1)
+
+
+def _mp3_frames(content: bytes) -> tuple[int, int]:
+    """Where the first frame of an MP3 is, and how many whole frames there are."""
+    at, first, n = 0, 0, 0
+    if content[:3] == b"ID3":  # a tag in front, its length in bytes of 7 bits
+        at = 10 + sum(byte << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
+    while 0 <= at < len(content):
+        size = _mp3_frame_bytes(content, at)
+        # Two in a row make a first frame: its mark alone also occurs by chance.
+        if not size or (n == 0 and not _mp3_frame_bytes(content, at + size)):
+            at = content.find(b"\xff", at + 1)
+            continue
+        first = at if n == 0 else first
+        n += at + size <= len(content)
+        at += size
+    return first, n
+
+
+def _mp3_with_length(content: bytes) -> bytes:
+    """The MP3 with a first frame that says how many follow (the "Xing header"), where it has none; else nothing.
+
+    Without it libsndfile guesses the length from the first frame's bit rate, and would lose the end of a recording
+    whose rate varies.
+    """
+    if any(mark in content[:65_536] for mark in (b"Xing", b"Info", b"VBRI")):
+        return b""
+    first, n = _mp3_frames(content)
+    if n == 0:
+        return b""
+    header = int.from_bytes(content[first : first + 4])
+    header = header & ~(0xF << 12 | 1 << 9) | 9 << 12 | 1 << 16  # a middling bit rate, no padding, no checksum
+    mono, newest = header >> 6 & 3 == 3, header >> 19 & 3 == 3
+    side_info_bytes = (17 if mono else 32) if newest else (9 if mono else 17)
+    start = header.to_bytes(4) + bytes(side_info_bytes) + b"Xing" + (1).to_bytes(4) + n.to_bytes(4)
+    return start.ljust(_mp3_frame_bytes(start, 0), b"\0") + content[first:]
+
+
 def _read(
     file: soundfile.SoundFile, source: Path | bytes, name: str, start_s: float, end_s: float | None
 ) -> Float32[np.ndarray, "sample"]:
@@ -177,9 +246,7 @@ def _read(
     margin = 0 if rate == SAMPLE_RATE else math.ceil(_RESAMPLER_MARGIN_S * rate)
     first = max(round(start_s * rate) - margin, 0) // step * step
     last = file.frames if end_s is None else min(round(end_s * rate) + margin, file.frames)
-    # Without a Xing header the length of an MP3 is an estimate, so its end proves nothing.
-    known = file.format != "MP3" or any(mark in _head(source, 4096) for mark in (b"Xing", b"Info"))
-    mono = _read_mono(file, name, first, last, known)
+    mono = _read_mono(file, name, first, last)
     if rate != SAMPLE_RATE:
         import soxr
 
@@ -190,9 +257,7 @@ def _read(
     return np.ascontiguousarray(mono[begin:end], np.float32)
 
 
-def _read_mono(
-    file: soundfile.SoundFile, name: str, first: int, last: int, length_known: bool
-) -> Float32[np.ndarray, "sample"]:
+def _read_mono(file: soundfile.SoundFile, name: str, first: int, last: int) -> Float32[np.ndarray, "sample"]:
     import soundfile
 
     mono = np.empty(last - first, np.float32)
@@ -201,7 +266,7 @@ def _read_mono(
         file.seek(first)
         while done < len(mono):
             block = file.read(min(_BLOCK_FRAMES, len(mono) - done), dtype="float32", always_2d=True)
-            if not len(block) and not length_known:
+            if not len(block) and file.format == "MP3" and len(mono) - done <= _MP3_SLACK:
                 return mono[:done]
             if not len(block):
                 raise AudioTruncated(name, f"{done + first:,} of {file.frames:,} samples are there")

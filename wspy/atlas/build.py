@@ -100,7 +100,7 @@ def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Pro
     starts = range(0, len(corpus.clips), SHARD_CLIPS)
     missing = [start for start in starts if not (shards / f"{start:08d}.safetensors").is_file()]
     todo = [at for start in missing for at in range(start, min(start + SHARD_CLIPS, len(corpus.clips)))]
-    description = f"Listening to {len(corpus.clips)} clips with {site.name}"
+    description = f"Listening with {site.name}"
     clips = iter(progress.track(todo, description, total=len(todo)))
     for start in missing:
         shard = SiteStatistics(site.n_units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 UNBOUNDED = 100_000
 """The width of a page that nobody looks at: pipes and files get whole lines."""
 _WRAPPED_COLUMN = 12
+_SOUNDS_SHOWN = 5
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -53,23 +55,33 @@ def stdout_console(width: int | None = None) -> Console:
 
 
 def print_blocks(blocks: Sequence[Block], folder: Path | None = None, console: Console | None = None) -> None:
-    """Show blocks in order. `folder` is the run folder that audio lies in."""
+    """Show blocks in order, neighbouring sounds as one list. `folder` is the run folder that audio lies in."""
     console = console or stdout_console()
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-        match block:
-            case Text():
-                _print_text(block, console)
-            case Table():
-                _print_table(block, console)
-            case Figure():
-                console.print(f"Figure: {plain(block.title)} (in the report)")
-            case Audio():
-                console.print(f"Audio: {plain(block.title)}", style="bold")
-                console.print(f"  {plain(str(folder / block.path if folder else block.path))}", soft_wrap=True)
-                if block.caption:
-                    console.print(f"  {plain(block.caption)}")
-        if not (isinstance(block, Audio) and isinstance(following, Audio)):
+    for sounds, group in itertools.groupby(blocks, lambda block: isinstance(block, Audio)):
+        if sounds:
+            _print_sounds([block for block in group if isinstance(block, Audio)], folder, console)
             console.print()
+            continue
+        for block in group:
+            match block:
+                case Text():
+                    _print_text(block, console)
+                case Table():
+                    _print_table(block, console)
+                case Figure():
+                    console.print(f"Figure: {plain(block.title)} (in the report)")
+            console.print()
+
+
+def _print_sounds(sounds: Sequence[Audio], folder: Path | None, console: Console) -> None:
+    """The first few sounds with their files. What comes below a sound in the report is left to it."""
+    leading = [sound for sound in sounds if sound.figure is not None] or sounds
+    shown = leading[:_SOUNDS_SHOWN]
+    for sound in shown:
+        path = str(folder / sound.path if folder else sound.path)
+        console.print(f"{plain(path)}  {plain(sound.title)}", soft_wrap=True)
+    if len(sounds) > len(shown):
+        console.print(f"and {len(sounds) - len(shown)} more sounds beside them; the report plays all.")
 
 
 def print_rows(title: str, columns: Sequence[str | Column], rows: Sequence[Sequence[Cell]], none: str) -> None:
@@ -119,9 +131,6 @@ def _print_table(block: Table, console: Console) -> None:
         _print_grid(plain(block.title), heads, rows, numeric, console)
     else:
         _print_records(plain(block.title), heads, rows, console)
-    for column in block.columns:
-        if column.description:
-            console.print(f"  {plain(column.name)}: {plain(column.description)}", style="dim")
 
 
 def _is_numeric(values: object) -> bool:

@@ -78,7 +78,8 @@ def make_corpus(
         registry: the sources with a scheme; None: those of wspy alone.
 
     Raises:
-        BadCorpusName, CorpusExists, UnknownSource, BadTableFile, ListedFileMissing, MissingExtra, HubUnreachable.
+        BadCorpusName, CorpusExists: the name cannot be taken.
+        UnknownSource, BadTableFile, ListedFileMissing, MissingExtra, HubUnreachable: the source cannot be read.
         AudioTooLong: a recording is longer than 30 s and there is no window.
         NoAudio: nothing usable in the source. Nothing is left behind then, nor after Ctrl-C.
     """
