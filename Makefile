@@ -32,7 +32,7 @@ types: .venv/.dev
 	@$(BIN)/mypy
 
 docs: .venv/.dev
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The manual is in build/site/index.html"
 
 bench: .venv/.run
