@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 import wspy
-from wspy.errors import BadInput, NotARun, OutputExists, UnknownAnalysis, UnknownRun
+from wspy.errors import BadInput, NotARun, OutputExists, UnknownAnalysis, UnknownDevice, UnknownRun
 from wspy.plugins import Plugin, Plugins
 from wspy.progress import Silent
 from wspy.runs import RECORD, list_runs, open_run, remove_run, run_analysis, validated
@@ -269,3 +269,9 @@ def test_an_unknown_corpus_is_named_and_the_demo_is_made_when_it_is_missed(monke
     with pytest.raises(AttributeError):  # what stands for the corpus here has no hash
         run_analysis(Hears(), Hears.Inputs())
     assert len(asked) == 1
+
+
+def test_a_device_that_cannot_be_is_refused_even_where_no_model_is_needed(wspy_home):
+    with pytest.raises(UnknownDevice, match="'tpu'"):
+        run_analysis(Toy(), Toy.Inputs(), device="tpu")
+    assert not (wspy_home / "runs").exists()

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 import wspy
 from wspy.analysis import AnyAnalysis, Context, Inputs, Result
 from wspy.blocks import Block
-from wspy.errors import BadInput, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownRun
+from wspy.errors import BadInput, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownDevice, UnknownRun
 from wspy.files import atomic_folder, home, write_atomic
 from wspy.plugins import load_plugins
 from wspy.progress import Progress, Silent
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wspy.model import Model, ModelReference
 
 RECORD = "result.json"
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 DEFAULT_MODEL = "tiny.en"
 DEFAULT_CORPUS = "demo"
 _VERSIONS = ("openai-whisper", "torch", "numpy", "pydantic")
@@ -149,6 +150,8 @@ def run_analysis(
     Raises:
         InputError: something given cannot be used; nothing is left behind.
     """
+    if device is not None and not _DEVICE.fullmatch(device):
+        raise UnknownDevice(device, ("cuda", "mps", "cpu"))  # said even where the model turns out not to be needed
     progress = progress or Silent()
     started = datetime.datetime.now(datetime.UTC)
     name = f"{started:%Y%m%d-%H%M%S}-{analysis.name}-{secrets.token_hex(2)}"
