@@ -122,7 +122,7 @@ class _Cutter:
             word=word[position] if word else at_peak,
             phone=alignment.phone_at(peak_s) if alignment else None,
             speaker=clip.speaker,
-            text=clip.text,
+            text=self.context.corpus.text(clip),
             duration_s=round(len(samples) / SAMPLE_RATE, 3),
             words=_spans(alignment.words if alignment else ()),
             phones=_spans(alignment.phones if alignment else ()),

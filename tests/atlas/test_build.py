@@ -12,7 +12,7 @@ import torch
 from wspy.atlas import build, ensure_atlas
 from wspy.atlas.store import STATISTICS, read_statistics, site_folder
 from wspy.audio import SAMPLE_RATE, log_mel
-from wspy.corpus import Clip, Corpus
+from wspy.corpus import Alignment, Clip, Corpus, Interval
 from wspy.errors import DamagedAtlas, NoText, NotStepwise, OutOfRange, UnknownSite
 from wspy.model import Model
 from wspy.testing import tiny_whisper
@@ -165,3 +165,24 @@ def test_clips_without_text_are_left_out_of_decoder_sites(model):
     assert atlas.tokens[0] == [] and atlas.unit(0).n_clips == 2
     with pytest.raises(NoText, match="'noise'"):
         ensure("decoder.blocks.0.mlp.1", model, without)
+
+
+def test_words_of_the_alignment_stand_in_for_a_missing_text(model):
+    corpus = noise(2)
+    aligned = Alignment((Interval(0.0, 0.1, "good"), Interval(0.1, 0.2, "morning")), (), "none", "planted")
+    heard = Corpus.in_memory("heard", [(corpus.audio(clip), clip, aligned) for clip in corpus.clips])
+    atlas = ensure("decoder.blocks.0.mlp.1", model, heard)
+    assert [token.word for token in atlas.tokens[0]] == ["good", "morning"]
+    assert atlas.about.alignment_hash == heard.alignment_hash
+
+
+def test_a_damaged_shard_is_made_again(model, monkeypatch):
+    monkeypatch.setattr(build, "SHARD_CLIPS", 2)
+    corpus = noise(4)
+    folder = site_folder(SITE, model.reference, corpus)
+    whole = ensure(SITE, model, corpus).unit(5)
+    shutil.rmtree(folder)
+    (folder / "shards").mkdir(parents=True)
+    (folder / "shards" / "00000000.safetensors").write_bytes(b"half a file")
+    again = ensure(SITE, model, corpus).unit(5)
+    assert again.mean == whole.mean and again.top[1].clip.tolist() == whole.top[1].clip.tolist()

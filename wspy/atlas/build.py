@@ -23,13 +23,14 @@ from wspy.atlas.store import (
     About,
     SiteAtlas,
     Token,
+    read_about,
     read_statistics,
     site_folder,
     write_statistics,
     write_tokens,
 )
 from wspy.audio import n_frames
-from wspy.errors import NoText, NotStepwise
+from wspy.errors import DamagedAtlas, NoText, NotStepwise
 from wspy.files import locked
 from wspy.model.sites import Site, match_sites
 from wspy.progress import Progress, Silent
@@ -83,7 +84,7 @@ def _one_site(name: str, reference: ModelReference) -> Site:
 
 def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Progress) -> None:
     tokens = _Tokens(model) if site.side == "decoder" else None
-    if tokens and not any(clip.text for clip in corpus.clips):
+    if tokens and not any(corpus.text(clip) for clip in corpus.clips):
         raise NoText(corpus.name)
     about = About(
         format=FORMAT,
@@ -94,11 +95,12 @@ def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Pro
         model_sha256=model.sha256,
         corpus=corpus.name,
         corpus_hash=corpus.hash,
+        alignment_hash=corpus.alignment_hash if tokens else None,
         speed="exact",
     )
     shards = folder / "shards"
     starts = range(0, len(corpus.clips), SHARD_CLIPS)
-    missing = [start for start in starts if not (shards / f"{start:08d}.safetensors").is_file()]
+    missing = [start for start in starts if not _usable(shards / f"{start:08d}.safetensors", about)]
     todo = [at for start in missing for at in range(start, min(start + SHARD_CLIPS, len(corpus.clips)))]
     description = f"Listening with {site.name}"
     clips = iter(progress.track(todo, description, total=len(todo)))
@@ -115,6 +117,14 @@ def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Pro
             write_tokens(shards / f"{start:08d}.jsonl", heard)
         write_statistics(shards / f"{start:08d}.safetensors", shard, about)
     _finish(folder, shards, starts, about)
+
+
+def _usable(shard: Path, about: About) -> bool:
+    """Whether a shard of an interrupted pass is whole, and of what is being built."""
+    try:
+        return shard.is_file() and read_about(shard) == about
+    except DamagedAtlas:
+        return False
 
 
 def _batches(clips: Iterator[int], count: int) -> Iterator[list[int]]:
@@ -154,7 +164,8 @@ def _activations(
     mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in samples])).to(model.device)
     with torch.inference_mode(), _autocast(model):
         if tokens:
-            yield from tokens.activations(site, batch, clips, samples, mels)
+            texts = [corpus.text(clip) or "" for clip in clips]
+            yield from tokens.activations(site, batch, clips, texts, samples, mels)
             return
         with capture(model, [site.name]) as cache:
             encode(model, mels, stop_after=site.name)
@@ -181,12 +192,22 @@ class _Tokens:
         self.patterns = sorted({f"decoder.blocks.{layer}.cross_attn.pattern" for layer, _ in self.heads})
 
     def activations(
-        self, site: Site, batch: Sequence[int], clips: Sequence[Clip], samples: Sequence[np.ndarray], mels: torch.Tensor
+        self,
+        site: Site,
+        batch: Sequence[int],
+        clips: Sequence[Clip],
+        texts: Sequence[str],
+        samples: Sequence[np.ndarray],
+        mels: torch.Tensor,
     ) -> Iterator[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
         """Text tokens only: the prompt is left out, and so is the end-of-text token."""
+        import torch
+
         from wspy.model import capture, encode, forced_tokens, teacher_force
 
-        sequences = [forced_tokens(self.model, clip.text or "", language=clip.language) for clip in clips]
+        sequences = [
+            forced_tokens(self.model, text, language=clip.language) for clip, text in zip(clips, texts, strict=True)
+        ]
         features = encode(self.model, mels)
         assert features is not None  # only a pass that stops early gives none
         with capture(self.model, [site.name, *self.patterns]) as cache:
@@ -195,12 +216,12 @@ class _Tokens:
             attention = {name: cache[name].float() for name in self.patterns}
         for i, (at, clip, sequence) in enumerate(zip(batch, clips, sequences, strict=True)):
             text = slice(sequence.n_prompt, len(sequence.ids) - 1)
-            if not clip.text or text.stop <= text.start:
+            if text.stop <= text.start:
                 yield at, values[i, :0], []
                 continue
             frames = n_frames(len(samples[i]))
             rows = [attention[f"decoder.blocks.{layer}.cross_attn.pattern"][i, head] for layer, head in self.heads]
-            weights = _stack([row[: len(sequence.ids), :frames] for row in rows])
+            weights = torch.stack([row[: len(sequence.ids), :frames] for row in rows])
             heard = self._heard(list(sequence.ids[text]), _token_times(weights)[text], clip.language)
             yield at, values[i, text], heard
 
@@ -212,12 +233,6 @@ class _Tokens:
             Token(tokenizer.decode([token]), word, round(time, 2))
             for token, word, time in zip(ids, word_of, times, strict=True)
         ]
-
-
-def _stack(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    import torch
-
-    return torch.stack(list(rows))
 
 
 def _token_times(weights: Float[torch.Tensor, "head token frame"]) -> list[float]:

@@ -44,6 +44,7 @@ class About(BaseModel):
     model_sha256: str = Field(description="SHA-256 of its weights file.")
     corpus: str = Field(description="Name of the corpus.")
     corpus_hash: str = Field(description="Hash of its audio and clip list.")
+    alignment_hash: str | None = Field(description="Hash of the alignment, for decoder sites: texts may come from it.")
     speed: Literal["exact"] = Field(description="How padding was treated: `exact` pads every clip to 30 s.")
 
 
@@ -57,13 +58,16 @@ class Token:
 
 
 def site_folder(site: str, reference: ModelReference, corpus: Corpus) -> Path:
-    """Where the atlas of a site over a corpus is kept."""
+    """Where the atlas of a site over a corpus is kept. What the decoder reads may come from the alignment."""
 
     def plain(name: str) -> str:
         return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).name)
 
     model = f"{plain(reference.name)}-{reference.sha256[:8]}"
-    return home() / "atlases" / model / f"{plain(corpus.name)}-{corpus.hash[:8]}" / site
+    heard = f"{plain(corpus.name)}-{corpus.hash[:8]}"
+    if site.startswith("decoder.") and corpus.alignment_hash:
+        heard += f"-{corpus.alignment_hash[:8]}"
+    return home() / "atlases" / model / heard / site
 
 
 class SiteAtlas:

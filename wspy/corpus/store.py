@@ -183,6 +183,13 @@ class Corpus:
         """The words and phones of a clip; None where it has no alignment."""
         return self._store.alignment(self._places[clip.id])
 
+    def text(self, clip: Clip) -> str | None:
+        """What is said in a clip: its own text, else the words of its alignment; None where neither is known."""
+        if clip.text is not None:
+            return clip.text
+        alignment = self.alignment(clip)
+        return alignment.text if alignment else None
+
     def __len__(self) -> int:
         return self.info.n_clips
 
