@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -42,3 +43,12 @@ def test_dir_lists_the_public_names_and_a_typo_is_an_error():
     assert set(dir(wspy)) == set(wspy.__all__)
     with pytest.raises(AttributeError, match="analyse"):
         _ = wspy.analyse
+
+
+@pytest.mark.parametrize("package", ["wspy", "wspy.atlas", "wspy.corpus", "wspy.model"])
+def test_what_a_package_lists_is_what_it_serves(package):
+    """The list is written out for type checkers, the table says where each name is: they must not drift."""
+    module = importlib.import_module(package)
+    served = getattr(module, "_HOME", None) or module._PLACES
+    assert set(module.__all__) - {"__version__"} == set(served)
+    assert all(getattr(module, name) is not None for name in module.__all__)

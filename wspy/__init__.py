@@ -35,9 +35,42 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - built from the table above so that there is one list
+__all__ = [
+    "API_VERSION",
+    "Alignment",
+    "Analysis",
+    "AnyAnalysis",
+    "Audio",
+    "Block",
+    "Clip",
+    "Column",
+    "Context",
+    "Corpus",
+    "Figure",
+    "InputError",
+    "Inputs",
+    "Interval",
+    "Media",
+    "Model",
+    "Result",
+    "Run",
+    "Table",
+    "Text",
+    "WspyError",
     "__version__",
-    *_HOME,
+    "analyze",
+    "capture",
+    "find_model",
+    "hookimpl",
+    "list_corpora",
+    "list_models",
+    "list_runs",
+    "list_sites",
+    "load_model",
+    "make_corpus",
+    "open_corpus",
+    "open_run",
+    "patch",
 ]
 
 

@@ -123,7 +123,7 @@ class _Cutter:
             phone=alignment.phone_at(peak_s) if alignment else None,
             speaker=clip.speaker,
             text=self.context.corpus.text(clip),
-            duration_s=round(len(samples) / SAMPLE_RATE, 3),
+            duration_s=round(len(samples) / SAMPLE_RATE, 6),
             words=_spans(alignment.words if alignment else ()),
             phones=_spans(alignment.phones if alignment else ()),
             audio=self.context.save(f"{media}.wav", peak_gain(samples, peak_s)),

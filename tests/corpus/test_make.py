@@ -467,6 +467,23 @@ def test_tables_of_intervals(folder: Path, notes: Notes, later: bool) -> None:
         assert any("not in the tables" in note for note in notes.notes)
 
 
+def test_tables_are_found_through_links(folder: Path, tmp_path: Path) -> None:
+    words, _ = tables(folder)
+    link = tmp_path / "elsewhere"
+    link.symlink_to(folder, target_is_directory=True)
+    for number, (source, table) in enumerate([(link, words), (folder, link / "words.csv"), (link, link / "words.csv")]):
+        corpus = make_corpus(f"mine{number}", str(source), words=table)
+        assert corpus.alignment_info is not None and corpus.alignment_info.n_aligned == 2
+
+
+def test_making_with_tables_that_fit_nothing_is_refused(folder: Path) -> None:
+    words, _ = tables(folder)
+    words.write_text("path,start_s,end_s,label\nother.wav,0,1,x\n")
+    with pytest.raises(errors.NothingAligned, match="none of its paths"):
+        make_corpus("mine", str(folder), words=words)
+    assert left_behind() == []
+
+
 def test_bad_tables(folder: Path) -> None:
     bad = folder / "bad.csv"
     bad.write_text("path,start,end,label\n")

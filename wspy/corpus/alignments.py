@@ -161,7 +161,15 @@ class IntervalTable:
 
     def lookup(self, root: str, path: str) -> list[Interval]:
         """The intervals of the recording at `path` under the folder `root`; none where the table does not know it."""
-        for key in (os.path.relpath(Path(root, path), self._path.resolve().parent), os.path.normpath(path)):
+        recording, folder = Path(root, path), self._path.parent
+        # As written, and with links followed: a data folder is often reached through one.
+        keys = (
+            os.path.relpath(recording.absolute(), folder.absolute()),
+            os.path.relpath(recording.resolve(), folder.resolve()),
+            str(recording.absolute()),
+            os.path.normpath(path),
+        )
+        for key in keys:
             if key in self._blocks:
                 return [interval for block in self._blocks[key] for interval in self._read(*block)]
         return []

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     Made = tuple[Samples, Clip, Alignment | None]
 
 DEMO = "demo"
+NOT_IN_TABLES = "the tables know none of its paths"
 TRANSCRIBED = "pocketsphinx, words by Whisper {model}"
 _BATCH_CLIPS = 8
 # Forced alignment takes a recording in one piece: more would take minutes, and seldom fit its text.
@@ -81,6 +82,7 @@ def make_corpus(
         BadCorpusName, CorpusExists: the name cannot be taken.
         UnknownSource, BadTableFile, ListedFileMissing, MissingExtra, HubUnreachable: the source cannot be read.
         AudioTooLong: a recording is longer than 30 s and there is no window.
+        NothingAligned: the tables of words and phones know none of the recordings.
         NoAudio: nothing usable in the source. Nothing is left behind then, nor after Ctrl-C.
     """
     progress = progress or Silent()
@@ -147,7 +149,7 @@ def align_corpus(
                     skipped.add("not in the tables", clip.id)
                 writer.add(alignment or corpus.alignment(clip))
             if not found:
-                raise NothingAligned(name, "the tables know none of its paths")
+                raise NothingAligned(name, NOT_IN_TABLES)
             skipped.report("aligned", progress)
     return open_corpus(name)
 
@@ -246,6 +248,10 @@ def _build(
         if not writer.n_clips:
             why = f"skipped: {skips.summary}" if skips.found else "it holds no recording"
             raise NoAudio(recipe.source, why)
+        if tables and not writer.n_aligned:
+            raise NothingAligned(name, NOT_IN_TABLES)
+        if tables and writer.n_aligned < writer.n_clips:
+            progress.note(f"{writer.n_clips - writer.n_aligned} clips are not in the tables of words and phones.")
         if unknown_text:
             progress.note(
                 "The text of recordings that were cut is unknown, since they have no alignment: --align finds it."

@@ -436,6 +436,10 @@ class CorpusWriter:
     def n_clips(self) -> int:
         return self._hasher.n_clips
 
+    @property
+    def n_aligned(self) -> int:
+        return self._alignments.n_aligned
+
     def add(self, samples: Samples, clip: Clip, alignment: Alignment | None) -> None:
         """Store the next clip; its duration is that of the samples, its id is made unique."""
         import soundfile
