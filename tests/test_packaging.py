@@ -52,6 +52,13 @@ def test_constraints_pin_every_package_that_wspy_brings(pins: dict[str, str]) ->
     assert not missing
 
 
+def test_no_requirement_is_named_twice() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for needs in (project["dependencies"], *project["optional-dependencies"].values()):
+        names = [canonicalize_name(Requirement(need).name) for need in needs]
+        assert len(names) == len(set(names))
+
+
 def test_pins_fit_the_ranges(pins: dict[str, str]) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ranges = [*project["dependencies"], *(need for extra in EXTRAS for need in project["optional-dependencies"][extra])]

@@ -12,6 +12,7 @@ import inspect
 import io
 import os
 import re
+import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,28 @@ def inputs(analysis: str) -> str:
 
 
 def result(analysis: str) -> str:
-    """A table of what an analysis gives."""
+    """A table of what an analysis gives, and one for each part that it is made of."""
     from wspy.plugins import load_plugins
 
-    return _fields(load_plugins().analysis(analysis).Result)
+    whole = load_plugins().analysis(analysis).Result
+    parts = [
+        f"### {part.__name__}\n\n{inspect.getdoc(part) or ''}\n\n{_fields(part)}" for part in _parts(whole, {whole})
+    ]
+    return "\n\n".join([_fields(whole), *parts])
+
+
+def _parts(model: type[BaseModel], seen: set[type[BaseModel]]) -> list[type[BaseModel]]:
+    """The pydantic classes inside the fields of one, each once, in the order in which a reader meets them."""
+    from pydantic import BaseModel
+
+    found: list[type[BaseModel]] = []
+    todo: list[object] = [field.annotation for field in model.model_fields.values()]
+    for kind in todo:  # grows while it is read
+        todo += typing.get_args(kind)
+        if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind not in seen:
+            seen.add(kind)
+            found.append(kind)
+    return [part for kind in found for part in (kind, *_parts(kind, seen))]
 
 
 def fields(module: str, name: str) -> str:
