@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -382,3 +383,10 @@ def test_excerpt() -> None:
         assert part[0] == 0 and abs(part[-1]) < 1e-3 and 0.85 < np.abs(part).max() <= 0.98
         assert int(np.abs(np.fft.rfft(part)).argmax()) * 2 == pytest.approx(hz, abs=4)
     assert len(excerpt(tone(0.1), 0.05)) == 1600
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(errors.NotAudio, match="no ordinary file"):
+        load_audio(tmp_path / "pipe.wav")
+    assert audio_duration_s(tmp_path / "pipe.wav") is None

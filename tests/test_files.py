@@ -96,3 +96,9 @@ def test_a_second_process_says_that_it_waits_and_gives_up_in_one_line(tmp_path: 
     with locked(tmp_path / "thing", "the thing", wait_s=5):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWritable), locked(tmp_path / "file" / "corpora" / "mine", "corpus 'mine'"):
+        pass

@@ -12,9 +12,10 @@ from pydantic import Field
 
 import wspy
 from wspy.errors import BadInput, NotARun, OutputExists, UnknownAnalysis, UnknownDevice, UnknownRun
+from wspy.files import locked
 from wspy.plugins import Plugin, Plugins
 from wspy.progress import Silent
-from wspy.runs import RECORD, list_runs, open_run, remove_run, run_analysis, validated
+from wspy.runs import RECORD, list_runs, open_run, remove_run, run_analysis, runs_folder, validated
 
 
 class Part(wspy.Inputs):
@@ -241,9 +242,9 @@ def test_a_run_of_a_plugin_that_is_gone_says_so(installed):
 
 def test_validated_takes_words_and_refuses_in_one_line():
     assert validated(Toy(), {"n": "3"}) == Toy.Inputs(n=3)
-    with pytest.raises(BadInput, match=r"toy: n: .*less than or equal to 9, not 10\. See: wspy analyze toy --help"):
+    with pytest.raises(BadInput, match=r"toy: n: .*at most 9, not 10\. See: wspy analyze toy --help"):
         validated(Toy(), {"n": 10})
-    with pytest.raises(BadInput, match="toy: m: Extra inputs are not permitted"):
+    with pytest.raises(BadInput, match="toy: m: there is no such input"):
         validated(Toy(), {"m": 1})
 
 
@@ -275,3 +276,36 @@ def test_a_device_that_cannot_be_is_refused_even_where_no_model_is_needed(wspy_h
     with pytest.raises(UnknownDevice, match="'tpu'"):
         run_analysis(Toy(), Toy.Inputs(), device="tpu")
     assert not (wspy_home / "runs").exists()
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_at_work_stays() -> None:
+    runs = runs_folder()
+    killed, at_work, own = (
+        runs / ".20200101-000000-toy-abcd.abcdefgh",
+        runs / ".20200101-000000-toy-ef01.abcdefgh",
+        runs / ".mine.abcdefgh",
+    )
+    for folder in (killed, at_work, own):
+        (folder / "media").mkdir(parents=True)
+    with locked(runs / "20200101-000000-toy-ef01", "a run"):
+        run_analysis(Toy(), Toy.Inputs())
+        assert not killed.exists() and at_work.exists() and own.exists()
+    run = run_analysis(Toy(), Toy.Inputs())
+    assert not at_work.exists()
+    assert sorted(path.name for path in runs.iterdir() if path.suffix == ".lock") == []
+    assert run.path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"n": 10}, "n: must be at most 9, not 10"),
+        ({"n": "-1"}, "n: must be at least 0, not '-1'"),
+        ({"n": "x"}, "n: must be a whole number, not 'x'"),
+        ({"n": 1.5}, "n: must be a whole number, not 1.5"),
+        ({"m": 1}, "m: there is no such input"),
+    ],
+)
+def test_a_refused_value_is_said_in_plain_words(values: dict[str, object], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        validated(Toy(), values)

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import io
 import math
+import os
 import shutil
 import subprocess
 import wave
@@ -27,6 +28,7 @@ from wspy.errors import (
     AudioTooLong,
     AudioTooShort,
     AudioTruncated,
+    AudioUnreadable,
     InputError,
     NotAudio,
 )
@@ -94,14 +96,19 @@ def load_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
     same as that part of the whole, to the resampler's precision, and costs no more than itself.
 
     Raises:
-        AudioError: the class says what is wrong: missing, empty, shorter than a frame, silent, NaN or infinite samples,
-            truncated, not audio, a sample rate outside 4 to 192 kHz, a part that the file does not have.
+        AudioError: the class says what is wrong: missing, not readable, empty, shorter than a frame, silent, NaN or
+            infinite samples, truncated, not audio, a sample rate outside 4 to 192 kHz, a part that the file does not
+            have.
     """
     path = Path(path)
     if not path.exists():
         raise AudioNotFound(str(path))
+    if not os.access(path, os.R_OK):
+        raise AudioUnreadable(str(path), "permission denied")
     if path.is_dir():
         raise NotAudio(str(path), "it is a folder")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise NotAudio(str(path), "it is no ordinary file")
     if path.stat().st_size == 0:
         raise AudioEmpty(str(path))
     return _decode(path, str(path), start_s, end_s)
@@ -120,6 +127,8 @@ def audio_duration_s(path: str | Path) -> float | None:
     """How long a file lasts, from its header alone; None where only decoding can tell."""
     import soundfile
 
+    if not Path(path).is_file():
+        return None
     try:
         with _open(Path(path)) as file:
             return float(file.frames / file.samplerate)
@@ -163,7 +172,9 @@ def _open(source: Path | bytes) -> soundfile.SoundFile:
     """A file of libsndfile; an MP3 that does not say how long it is is told."""
     import soundfile
 
-    file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+    # As bytes, since a name on Linux need not be text.
+    named = source if isinstance(source, bytes) or os.name != "posix" else os.fsencode(source)
+    file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else named)
     if file.format != "MP3":
         return file
     content = source if isinstance(source, bytes) else source.read_bytes()

@@ -169,8 +169,9 @@ class BadShape(InputError):
 class TooManyTokens(InputError):
     """A text longer than the decoder's context."""
 
-    def __init__(self, n_tokens: int, limit: int) -> None:
-        super().__init__(f"The text makes {n_tokens} tokens with its prompt, and this model takes {limit}: shorten it.")
+    def __init__(self, n_tokens: int, limit: int, what: str = "The text") -> None:
+        super().__init__(f"{what} makes {n_tokens} tokens with its prompt, and this model takes {limit}: shorten it.")
+        self.n_tokens, self.limit = n_tokens, limit
 
 
 # --- atlas ------------------------------------------------------------------------------------------------
@@ -182,6 +183,15 @@ class DamagedAtlas(WspyError):
     def __init__(self, folder: str, why: str) -> None:
         super().__init__(
             f"The atlas in {folder} cannot be read ({why}): delete that folder, and it will be built anew."
+        )
+
+
+class BadActivations(WspyError):
+    """Activations that no statistics can be made of: the model computes something broken."""
+
+    def __init__(self, clip_id: str, why: str) -> None:
+        super().__init__(
+            f"On clip {clip_id!r} the model's activations are {why}: its weights are damaged, or too large."
         )
 
 
@@ -220,6 +230,15 @@ class AudioNotFound(AudioError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"There is no audio file {path}: check the path.")
+
+
+class AudioUnreadable(AudioError):
+    """A file or folder that may not be opened."""
+
+    reason = "not readable"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} cannot be opened ({why}): check its permissions.")
 
 
 class AudioEmpty(AudioError):
@@ -394,8 +413,8 @@ class ListedFileMissing(InputError):
 class MissingExtra(WspyError):
     """Something that needs packages of an optional group."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f'{what} needs packages that are not installed: pip install "wspy[{extra}]".')
+    def __init__(self, what: str, packages: Iterable[str]) -> None:
+        super().__init__(f"{what} needs packages that are not installed: pip install {' '.join(packages)}")
 
 
 class HubUnreachable(WspyError):

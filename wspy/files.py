@@ -93,20 +93,25 @@ def locked(path: Path, what: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]
 
     Raises:
         Busy: the other process has not finished within `wait_s` seconds.
+        NotWritable: the folder cannot be made or written.
     """
     import filelock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock_path = path.parent / f".{path.name}.lock"
     lock = filelock.FileLock(lock_path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
+            if not wait_s:
+                raise
             print(f"Another process is working on {what}; waiting for it.", file=sys.stderr)
             lock.acquire(timeout=wait_s)
     except filelock.Timeout:
         raise Busy(what, str(lock_path)) from None
+    except OSError as error:
+        raise NotWritable(str(path.parent), error.strerror or str(error)) from error
     try:
         yield
     finally:

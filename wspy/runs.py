@@ -6,6 +6,7 @@ A run folder holds `result.json` (analysis, inputs, result, provenance), the med
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -16,6 +17,7 @@ import reprlib
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +27,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 import wspy
 from wspy.analysis import AnyAnalysis, Context, Inputs, Result
 from wspy.blocks import Block
-from wspy.errors import BadInput, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownDevice, UnknownRun
-from wspy.files import atomic_folder, home, write_atomic
+from wspy.errors import BadInput, Busy, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownDevice, UnknownRun
+from wspy.files import atomic_folder, home, locked, write_atomic
 from wspy.plugins import load_plugins
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from wspy.corpus import Corpus
     from wspy.model import Model, ModelReference
 
@@ -122,10 +126,32 @@ def validated(analysis: AnyAnalysis, values: dict[str, object]) -> Inputs:
         inputs: Inputs = analysis.Inputs.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        given = "" if first["type"] == "missing" else f", not {reprlib.repr(first['input'])}"
-        why = " ".join(first["msg"].split()) + given
-        raise BadInput(analysis.name, ".".join(str(part) for part in first["loc"]), why) from None
+        raise BadInput(analysis.name, ".".join(str(part) for part in first["loc"]), _why(first)) from None
     return inputs
+
+
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def _why(error: ErrorDetails) -> str:
+    """What is wrong with a value, in a person's words rather than pydantic's."""
+    kind, bounds = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "it is needed"
+    if kind == "extra_forbidden":
+        return "there is no such input"
+    bound = next((name for name in _BOUNDS if name in bounds), None)
+    if bound:
+        must = f"{_BOUNDS[bound]} {bounds[bound]}"
+    elif kind.startswith("int_"):
+        must = "a whole number"
+    elif kind.startswith("float_") or kind == "finite_number":
+        must = "a number"
+    elif kind == "literal_error":
+        must = str(bounds["expected"])
+    else:
+        return f"{' '.join(error['msg'].split())}, not {reprlib.repr(error['input'])}"
+    return f"must be {must}, not {reprlib.repr(error['input'])}"
 
 
 def run_analysis(
@@ -158,7 +184,10 @@ def run_analysis(
     path = (out.expanduser() if out else runs_folder() / name).absolute()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputExists(str(path))
-    with atomic_folder(path) as folder:
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            stack.enter_context(_at_work(path))
+        folder = stack.enter_context(atomic_folder(path))
         context = _context(model, corpus, device, seed, folder, progress)
         clock = time.monotonic()
         result = analysis.run(inputs, context)
@@ -171,6 +200,33 @@ def run_analysis(
         write_atomic(folder / RECORD, record.model_dump_json(indent=1) + "\n")
     result.attach(path, functools.partial(analysis.view, result))
     return Run(path, record, analysis, result)
+
+
+_LEFTOVER = re.compile(r"\.(\d{8}-\d{6}-.+)\.[a-z0-9_]{8}")
+
+
+@contextlib.contextmanager
+def _at_work(path: Path) -> Iterator[None]:
+    """Hold the lock of a run below `runs_folder()` while it is made, and remove what killed ones left.
+
+    The lock of a killed process is free again, so nothing of a run that is still being made is touched.
+    """
+    for left in path.parent.glob(".*"):
+        named = _LEFTOVER.fullmatch(left.name)
+        if named and left.is_dir():
+            with contextlib.suppress(Busy, NotWritable), _run_lock(path.with_name(named[1])):
+                shutil.rmtree(left, ignore_errors=True)
+    with _run_lock(path):
+        yield
+
+
+@contextlib.contextmanager
+def _run_lock(path: Path) -> Iterator[None]:
+    with locked(path, f"run {path.name!r}", wait_s=0.0):
+        try:
+            yield
+        finally:
+            path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
 def _context(

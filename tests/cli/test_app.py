@@ -171,3 +171,32 @@ def test_completion_offers_the_inputs_of_an_analysis(run_cli, toy):
     assert "--side" in run_cli(path=(toy,), env=env).stdout
     env = {"_WSPY_COMPLETE": "complete_bash", "COMP_WORDS": "wspy analyze toy --side ", "COMP_CWORD": "4"}
     assert run_cli(path=(toy,), env=env).stdout.split() == ["left", "right"]
+
+
+def test_a_damaged_corpus_is_listed_with_what_to_do(run_cli, wspy_home):
+    (wspy_home / "corpora" / "broken").mkdir(parents=True)
+    (wspy_home / "corpora" / "broken" / "corpus.json").write_text("{")
+    done = run_cli("corpus", "list")
+    assert done.code == 0 and "wspy corpus remove broken" in done.stdout
+    (listed,) = json.loads(run_cli("corpus", "list", "--json").stdout)
+    assert listed["name"] == "broken" and "cannot be read" in listed["damaged"]
+
+
+def test_a_full_disk_says_what_to_do(wspy_home, monkeypatch, capsys):
+    from wspy.cli import main
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wspy.corpus.list_corpora", full)
+    assert main(["corpus", "list"]) == 1
+    assert capsys.readouterr().err == (
+        f"wspy: Cannot write to {wspy_home} (No space left on device): free some space, "
+        "or set WSPY_HOME to another folder.\n"
+    )
+
+
+def test_an_error_cannot_steer_the_terminal(run_cli, tmp_path):
+    (tmp_path / "\x1b[2Ja.wav").touch()
+    done = run_cli("corpus", "make", "mine", "--from", str(tmp_path / "\x1b[2Ja.wav"), "--quiet")
+    assert done.code == 2 and "a.wav is empty" in done.stderr and "\x1b" not in done.stderr

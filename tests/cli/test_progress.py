@@ -140,3 +140,9 @@ def test_bars_nest_and_take_notes():
     list(progress.track([1], "Next"))
     assert "Outer" in stream.getvalue()
     assert stream.getvalue().count("noted [as it is]") == 4
+
+
+def test_a_file_name_cannot_steer_the_terminal():
+    stream = io.StringIO()
+    Lines(stream).note("Skipped: \x1b[2Ja.wav")
+    assert "\x1b" not in stream.getvalue() and "a.wav" in stream.getvalue()

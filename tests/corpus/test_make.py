@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,13 @@ from wspy.corpus import (
     Recordings,
     SourceRegistry,
     align_corpus,
+    damaged_corpora,
     list_corpora,
     make_corpus,
     open_corpus,
     remove_corpus,
 )
+from wspy.corpus.store import AlignmentWriter
 from wspy.files import home
 
 
@@ -323,7 +326,7 @@ def test_dataset_without_audio_or_without_the_extra(tmp_path: Path, monkeypatch:
     with pytest.raises(errors.NoAudio, match="no column of audio among text"):
         make_corpus("mine", f"hf:{tmp_path / 'set'}")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(errors.MissingExtra, match=r'pip install "wspy\[hub\]"'):
+    with pytest.raises(errors.MissingExtra, match=r'pip install datasets'):
         make_corpus("mine", "hf:some/name")
     assert left_behind() == []
 
@@ -546,3 +549,114 @@ def test_public_names_and_light_opening(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_pipe_and_what_may_not_be_read_are_skipped(
+    folder: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(folder / "pipe.wav")  # opening it would wait for ever
+    soundfile.write(folder / "closed.wav", tone(1.0), 16_000)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed.wav" and real(path, mode))
+    corpus = make_corpus("mine", str(folder), progress=notes)
+    assert {skipped.reason: skipped.first for skipped in corpus.info.skipped} == {
+        "not audio": "pipe.wav",
+        "not readable": "closed.wav",
+    }
+
+
+def test_a_folder_that_may_not_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = os.walk
+
+    def closed(top, onerror):
+        yield from walk(top)
+        onerror(PermissionError(13, "Permission denied", str(folder / "closed")))
+
+    (folder / "closed").mkdir()
+    monkeypatch.setattr(os, "walk", closed)
+    assert [(skipped.count, skipped.first) for skipped in make_corpus("mine", str(folder)).info.skipped] == [
+        (1, "closed")
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    soundfile.write(io_file := io.BytesIO(), tone(1.0), 16_000, format="WAV")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.wav")).write_bytes(io_file.getvalue())
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.wav")).write_bytes(b"no sound\0\xff")
+    corpus = make_corpus("mine", str(tmp_path))
+    assert [clip.id for clip in corpus.clips] == ["a?"] and corpus.info.skipped[0].first == "b?.wav"
+    assert open_corpus("mine").info == corpus.info
+
+
+def test_the_reason_of_a_single_recording(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(errors.AudioEmpty):
+        make_corpus("mine", str(tmp_path / "a.wav"))
+    assert left_behind() == []
+
+
+def test_a_manifest_written_by_hand(folder: Path) -> None:
+    manifest = folder / "hand.csv"
+    name = sorted(path.name for path in folder.glob("*.wav"))[0]
+    manifest.write_text(f"Path, Text\n{name}, hello\n")
+    assert make_corpus("mine", str(manifest)).clips[0].text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"path,end_s\n{name},inf\n", "end_s is 'inf'"),
+        (b"path,start_s\n{name},nan\n", "start_s is 'nan'"),
+        (b"path,text\n,hello\n", "line 2 has no path"),
+        (b"path,text\n{name},caf\xe9\n", "not UTF-8"),
+    ],
+)
+def test_manifests_that_cannot_be_meant(folder: Path, content: bytes, why: str) -> None:
+    name = sorted(path.name for path in folder.glob("*.wav"))[0]
+    (folder / "bad.csv").write_bytes(content.replace(b"{name}", name.encode()))
+    with pytest.raises(errors.BadTableFile, match=why):
+        make_corpus("mine", str(folder / "bad.csv"))
+
+
+@pytest.mark.parametrize("source", ["", "hf:"])
+def test_no_source_at_all(source: str) -> None:
+    if source:
+        pytest.importorskip("datasets", reason="needs the extra hub")
+    with pytest.raises(errors.UnknownSource):
+        make_corpus("mine", source)
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", '{"format": 1}', "bad count", "\xff"])
+def test_a_damaged_corpus_stops_no_other(folder: Path, content: str) -> None:
+    made = make_corpus("mine", str(folder))
+    assert made.path
+    shutil.copytree(made.path, made.path.with_name("other"))
+    record = made.path / "corpus.json"
+    if content == "bad count":
+        content = record.read_text().replace('"n_clips": 3', '"n_clips": "3"')
+    record.write_text(content, encoding="latin-1")
+    assert [info.name for info in list_corpora()] == ["other"]
+    assert list(damaged_corpora()) == ["mine"] and "corpus remove mine" in str(damaged_corpora()["mine"])
+
+
+def test_a_corpus_removed_while_it_is_read(folder: Path) -> None:
+    corpus = make_corpus("mine", str(folder))
+    assert len(corpus.clips) == 3
+    remove_corpus("mine")
+    with pytest.raises(errors.DamagedCorpus):
+        corpus.audio(corpus.clips[0])
+
+
+def test_a_full_disk_leaves_no_body_of_an_alignment(tmp_path: Path) -> None:
+    writer = AlignmentWriter(tmp_path / "alignment.jsonl")
+    writer.add(None)
+    writer._body.close()  # as it is after a failed flush
+    writer._body = _Full()
+    writer.abort()
+    assert not list(tmp_path.glob(".*"))
+
+
+class _Full(io.BytesIO):
+    def close(self) -> None:
+        raise OSError(28, "No space left on device")

@@ -7,6 +7,7 @@ Results go to stdout; progress, notes and errors to stderr. Exit codes: 0 done, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -20,10 +21,14 @@ from typer.core import TyperGroup
 
 import wspy
 from wspy.cli import corpus, models, plugins, runs
-from wspy.errors import UnknownAnalysis, WspyError
+from wspy.cli.plain import plain
+from wspy.errors import NotWritable, UnknownAnalysis, WspyError
+from wspy.files import home
 
 STOPPED = 130
 """The exit code after Ctrl-C: 128 and the number of the signal."""
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What may meet any write, wherever it is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _report(error)
         if code == STOPPED:
             print(
-                "\nwspy: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr
+                "\nwspy: stopped; nothing half-written is left, and the same command goes on from what was finished.",
+                file=sys.stderr,
             )
     return code
 
@@ -87,6 +93,8 @@ def _report(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands, and none of them named
         print(usage() if usage else error, file=sys.stderr)
         return 2
+    if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+        error = NotWritable(str(error.filename or home()), error.strerror or str(error))
     if isinstance(error, WspyError):
         message, code = str(error), error.exit_code
     elif usage is not None:
@@ -96,7 +104,7 @@ def _report(error: Exception) -> int:
     else:
         said = f": {error}" if str(error).strip() else ""
         message, code = f"{type(error).__name__}{said} (run the same command with --debug to see where)", 1
-    print("wspy:", " ".join(message.split()), file=sys.stderr)
+    print("wspy:", plain(" ".join(message.split())), file=sys.stderr)
     return code
 
 

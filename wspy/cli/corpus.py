@@ -81,11 +81,11 @@ def list_(as_json: AsJson = False) -> None:
     """List the corpora that are kept."""
     from wspy.blocks import Column
     from wspy.cli.render import print_json, print_rows
-    from wspy.corpus import list_corpora
+    from wspy.corpus import damaged_corpora, list_corpora
 
-    corpora = list_corpora()
+    corpora, damaged = list_corpora(), damaged_corpora()
     if as_json:
-        print_json(corpora)
+        print_json([*corpora, *({"name": name, "damaged": str(error)} for name, error in damaged.items())])
         return
     columns: list[str | Column] = [
         "name",
@@ -95,7 +95,7 @@ def list_(as_json: AsJson = False) -> None:
         "languages",
         "from",
     ]
-    rows = [
+    rows: list[tuple[str, int | None, float | None, int | None, str | None, str]] = [
         (
             corpus.name,
             corpus.n_clips,
@@ -106,6 +106,7 @@ def list_(as_json: AsJson = False) -> None:
         )
         for corpus in corpora
     ]
+    rows += [(name, None, None, None, None, f"damaged: {error}") for name, error in damaged.items()]
     print_rows("Corpora", columns, rows, "No corpora yet. To make one: wspy corpus make NAME --from FOLDER")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from wspy.cli.plain import plain
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Lines:
         self.note(f"{description}: {estimate.done}{of} {unit}, done in {clock_text(estimate.elapsed_s)}")
 
     def note(self, message: str) -> None:
-        print(message, file=self._stream, flush=True)
+        print(plain(message), file=self._stream, flush=True)
 
 
 class TerminalBars:
@@ -149,7 +150,7 @@ class TerminalBars:
                 self._bars.remove_task(task)
 
     def note(self, message: str) -> None:
-        self._bars.console.print(message, markup=False, highlight=False)
+        self._bars.console.print(plain(message), markup=False, highlight=False)
 
 
 def _bars() -> Bars:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wspy.blocks import Audio, Block, Cell, Column, Figure, Table, Text
+from wspy.cli.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,6 @@ UNBOUNDED = 100_000
 """The width of a page that nobody looks at: pipes and files get whole lines."""
 _WRAPPED_COLUMN = 12
 _SOUNDS_SHOWN = 5
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(value: object) -> None:
@@ -91,11 +90,6 @@ def print_rows(title: str, columns: Sequence[str | Column], rows: Sequence[Seque
         return
     named = tuple(Column(name=column) if isinstance(column, str) else column for column in columns)
     print_blocks([Table(title=title, columns=named, rows=tuple(tuple(row) for row in rows))])
-
-
-def plain(text: str) -> str:
-    """Text without the control characters by which a clip's text could steer the terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def cell_text(value: Cell, column: Column) -> str:

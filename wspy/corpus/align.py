@@ -50,7 +50,7 @@ class Aligner:
         try:
             import pocketsphinx
         except ImportError as error:
-            raise MissingExtra("Forced alignment", "offline") from error
+            raise MissingExtra("Forced alignment", ["pocketsphinx"]) from error
         # Without the best-path search, which may leave a phone too few frames for the second pass.
         self._decoder: pocketsphinx.Decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", bestpath=False)
         self.guessed: set[str] = set()

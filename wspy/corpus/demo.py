@@ -57,15 +57,16 @@ def open_demo(address: str, seed: int) -> Recordings:
     """
     if address:
         raise InputError(f"The source demo takes no address, and was given {address!r}: use --from demo, and --seed.")
-    if missing_parts():
-        raise MissingExtra("The demo corpus", "offline")
+    if missing := missing_parts():
+        raise MissingExtra("The demo corpus", missing)
     note = "Synthetic speech: the voice 'heart' of hibari-tts (Apache-2.0), sentences by wspy's own grammar."
     return Recordings(_recordings(seed), N_CLIPS, note=note)
 
 
 def missing_parts() -> list[str]:
-    """The packages of the extra `offline` that are not installed."""
-    return [name for name in ("hibari", "onnxruntime", "pocketsphinx") if importlib.util.find_spec(name) is None]
+    """The packages of the extra `offline` that are needed here and not installed."""
+    modules = {"hibari": "hibari-tts", "onnxruntime": "onnxruntime", "pocketsphinx": "pocketsphinx"}
+    return [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
 
 
 def speaker(take: int) -> str:
@@ -107,7 +108,13 @@ def _workers(folder: Path, seed: int) -> Iterator[_Finished]:
     n = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
     # Separate interpreters, and not multiprocessing, which would run a user's unguarded script a second time.
     package = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([package, *_python_path()])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([package, *_python_path()]),
+        # Else onnxruntime writes an identifier of this machine below the home folder, for reports to its makers.
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
     processes = []
     try:
         for at in range(n):

