@@ -195,6 +195,10 @@ class BadActivations(WspyError):
         )
 
 
+class OutdatedAtlas(DamagedAtlas):
+    """An atlas whose layout an earlier wspy wrote; it is built anew without a word."""
+
+
 class NotStepwise(InputError):
     """An atlas was asked for a site whose units have no value per frame or token, or for several sites."""
 

@@ -72,10 +72,10 @@ class Record(BaseModel):
     # JSON has no infinity and no NaN: as strings they come back as the numbers they were, at any depth.
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
-    analysis: str
-    inputs: dict[str, JsonValue]
-    result: dict[str, JsonValue]
-    provenance: Provenance
+    analysis: str = Field(description="Name of the analysis.")
+    inputs: dict[str, JsonValue] = Field(description="What was asked, defaults included.")
+    result: dict[str, JsonValue] = Field(description="What was found: the analysis' own Result.")
+    provenance: Provenance = Field(description="Where it comes from.")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ pure at the top often has company below (section 1.3). The phone and word at a p
 
 How it can mislead: the top examples show where a neuron is loudest, not all that it does, and a handful of them agree
 by chance more often than one thinks; hence every share comes with its 95 % interval and with the share that the phone
-has of the whole corpus. Late layers answer some 20 to 40 ms after the sound, so a short phone may already have passed
-at the peak. What the corpus does not contain, no example can show.
+has of the whole corpus. A neuron may peak a frame or two after its sound, so a short phone may already have passed at
+the peak. What the corpus does not contain, no example can show.
 
 Example: `wspy analyze neuron --layer 2 --idx 3`, or `wspy.analyze("neuron", layer=2, idx=3)`.
 """
@@ -45,7 +45,9 @@ class Example(_Part):
 
     clip: str = Field(description="Id of the clip in the corpus.")
     activation: float = Field(description="Activation at the peak, in the site's own units.")
-    peak_s: float = Field(description="Time of the peak in seconds: the centre of the frame, or the token's start.")
+    peak_s: float = Field(
+        description="Time of the peak in seconds: the centre of the frame, or when the token is heard."
+    )
     word: str | None = Field(description="Word at the peak; null where the corpus has no alignment there.")
     phone: str | None = Field(description="Phone at the peak; null where the corpus has no alignment there.")
     speaker: str | None = Field(description="Speaker, where known.")
@@ -60,7 +62,7 @@ class Example(_Part):
 class PhoneShare(_Part):
     """How often a phone is heard at the peaks of the top examples."""
 
-    phone: str
+    phone: str = Field(description="In the phone set of the corpus' alignment.")
     count: int = Field(description="Top examples with this phone at the peak.")
     share: float = Field(description="`count` over all top examples that have a phone.")
     low: float = Field(description="Lower end of the 95 % Wilson interval of the share.")
@@ -79,7 +81,7 @@ class Range(_Part):
 class SignResult(_Part):
     """What the neuron responds to in one direction."""
 
-    sign: Sign
+    sign: Sign = Field(description="positive: the highest activations; negative: the lowest.")
     examples: tuple[Example, ...] = Field(description="Clips with the most extreme peaks, strongest first.")
     phones: tuple[PhoneShare, ...] = Field(description="Phones at the peaks of `examples`, most frequent first.")
     ranges: tuple[Range, ...] = Field(description="Examples from ten activation ranges, strongest range first.")

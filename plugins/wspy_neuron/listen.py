@@ -136,7 +136,7 @@ class _Cutter:
             # The convolutions centre frame f on mel frame 2 f, and Whisper centres mel frame m on 10 m milliseconds.
             return np.arange(n_frames(n_samples)) * FRAME_S, []
         tokens = self.atlas.tokens[at]
-        times = np.array([token.start_s for token in tokens])
+        times = np.array([token.heard_s for token in tokens])
         place = np.cumsum([token.text.startswith(" ") for token in tokens]) - 1
         if alignment and len(alignment.words) == place[-1] + 1:
             # The alignment is sharper than cross-attention, which often leads or trails the sound.

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from wspy.atlas import build, ensure_atlas
-from wspy.atlas.store import STATISTICS, read_statistics, site_folder
+from wspy.atlas.store import STATISTICS, SiteAtlas, read_statistics, site_folder, write_statistics
 from wspy.audio import SAMPLE_RATE, log_mel
 from wspy.corpus import Alignment, Clip, Corpus, Interval
-from wspy.errors import DamagedAtlas, NoText, NotStepwise, OutOfRange, UnknownSite
+from wspy.errors import DamagedAtlas, NoText, NotStepwise, OutOfRange, TooManyTokens, UnknownSite
 from wspy.model import Model
 from wspy.testing import tiny_whisper
 
@@ -150,9 +150,72 @@ def test_decoder_sites_run_over_text_tokens_only(model):
     tokens = atlas.tokens[0]
     assert "".join(token.text for token in tokens).strip() == "seven hungry dogs"
     assert {token.word for token in tokens} == {"seven", "hungry", "dogs"}
-    starts = [token.start_s for token in tokens]
+    starts = [token.heard_s for token in tokens]
     assert starts == sorted(starts) and starts[0] >= 0 and starts[-1] <= corpus.clips[0].duration_s
     assert atlas.unit(0).n_frames == 3 * len(tokens)
+
+
+def test_tokens_are_heard_between_the_boundaries_that_openai_whisper_finds(model):
+    from whisper.timing import find_alignment
+
+    text = "seven hungry dogs ran home"
+    corpus = noise(3, text=text)
+    tokenizer = model.tokenizer()
+    heads = sorted({layer for layer, _ in build._Tokens(model).heads})
+    assert heads == [1]  # of the random model: the upper half of the layers
+    for clip, tokens in zip(corpus.clips, ensure("decoder.blocks.0.mlp.1", model, corpus).tokens, strict=True):
+        samples = corpus.audio(clip)
+        words = find_alignment(
+            model.whisper,
+            tokenizer,
+            tokenizer.encode(f" {text}"),
+            torch.from_numpy(log_mel(samples)),
+            2 * -(-len(samples) // 320),
+        )
+        bounds = [(round(float(w.start), 2), round(float(w.end), 2)) for w in words if w.word.strip()]
+        assert len(tokens) == len(bounds) == 5  # each word is one token
+        for token, (start, end) in zip(tokens, bounds, strict=True):
+            assert token.heard_s == pytest.approx((start + end) / 2, abs=0.006)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 320, 321, 700])
+def test_tokens_of_a_clip_of_hardly_a_frame_stay_within_it(model, n_samples):
+    corpus = Corpus.in_memory("short", [(np.full(n_samples, 0.1, np.float32), Clip("a", text="hello"), None)])
+    atlas = ensure("decoder.blocks.0.mlp.1", model, corpus)
+    assert all(0 <= token.heard_s <= 0.06 for token in atlas.tokens[0])
+    assert ensure(SITE, model, corpus).unit(0).n_frames == -(-n_samples // 320)
+
+
+def test_a_text_that_the_decoder_cannot_read_is_refused_by_clip_before_the_pass(model, monkeypatch):
+    short, long = noise(2, text="hello").clips, "long " * 500
+    sound = np.full(8000, 0.1, np.float32)
+    corpus = Corpus.in_memory("long", [(sound, short[0], None), (sound, replace(short[1], text=long), None)])
+    monkeypatch.setattr(build, "_activations", lambda *args: pytest.fail("the pass began"))
+    with pytest.raises(TooManyTokens, match="clip 'clip-1'"):
+        ensure("decoder.blocks.0.mlp.1", model, corpus)
+
+
+def test_blank_texts_are_no_texts(model):
+    with pytest.raises(NoText):
+        ensure("decoder.blocks.0.mlp.1", model, noise(2, text=" \n "))
+
+
+@pytest.mark.parametrize("n_clips", [1, 4, 5])
+def test_corpora_that_end_at_and_beside_a_shard_count_every_clip_once(model, monkeypatch, n_clips):
+    monkeypatch.setattr(build, "SHARD_CLIPS", 4)
+    unit = ensure(SITE, model, noise(n_clips)).unit(3)
+    assert unit.n_clips == n_clips == unit.histogram[1].sum() == unit.histogram[-1].sum()
+    assert sorted(unit.top[1].clip.tolist()) == list(range(n_clips))
+
+
+def test_an_atlas_of_an_older_layout_is_made_anew(model):
+    corpus = noise(2)
+    atlas = ensure(SITE, model, corpus)
+    path = atlas.folder / STATISTICS
+    write_statistics(path, read_statistics(path), atlas.about.model_copy(update={"format": 1}))
+    with pytest.raises(DamagedAtlas, match="version 1"):
+        SiteAtlas(atlas.folder)
+    assert ensure(SITE, model, corpus).about == atlas.about
 
 
 def test_clips_without_text_are_left_out_of_decoder_sites(model):

@@ -21,6 +21,7 @@ from wspy.atlas.statistics import (
     trace_start,
     unit_from_arrays,
 )
+from wspy.errors import BadActivations
 
 N_UNITS = 5
 
@@ -176,7 +177,28 @@ def test_free_slots_never_look_like_clips():
     assert len(unit.samples[1].clip) <= 2 * SAMPLES and (unit.samples[1].clip >= 0).all()
 
 
-@pytest.mark.parametrize("bad", [np.zeros((0, N_UNITS)), np.full((3, N_UNITS), np.nan), np.zeros((3, N_UNITS + 1))])
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 1e3, 1e6])
+def test_moments_hold_for_tiny_and_huge_activations(scale):
+    activations = [(scale * clip).astype(np.float32) for clip in clips(5, 30)]
+    unit = unit_of(gathered(activations, list(range(30))), 2)
+    together = np.concatenate(activations)[:, 2].astype(np.float64)
+    assert unit.mean == pytest.approx(together.mean(), rel=1e-6)
+    assert unit.std == pytest.approx(together.std(), rel=1e-6)
+
+
+def test_a_small_spread_around_a_large_mean_is_kept():
+    activations = [np.full((50, N_UNITS), 1000 + 0.5 * (n % 2), np.float32) for n in range(20)]
+    unit = unit_of(gathered(activations, list(range(20))), 0)
+    assert unit.mean == 1000.25 and unit.std == 0.25
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e12])
+def test_activations_of_a_broken_model_are_refused_by_clip(bad):
+    with pytest.raises(BadActivations, match="clip 'x'"):
+        SiteStatistics(N_UNITS).update(np.full((3, N_UNITS), bad, np.float32), 0, "x")
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, N_UNITS)), np.zeros((3, N_UNITS + 1))])
 def test_activations_that_are_no_evidence_are_refused(bad):
     with pytest.raises(ValueError, match="clip 'x'"):
         SiteStatistics(N_UNITS).update(bad.astype(np.float32), 0, "x")

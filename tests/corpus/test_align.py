@@ -117,7 +117,7 @@ def test_what_cannot_be_aligned(aligner: Aligner, text: str, language: str | Non
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(errors.MissingExtra, match=r'pip install pocketsphinx'):
+    with pytest.raises(errors.MissingExtra, match=r"pip install pocketsphinx"):
         Aligner()
 
 

@@ -50,7 +50,7 @@ def test_the_aligner_knows_every_word() -> None:
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "hibari" else find(name, *a))
-    with pytest.raises(errors.MissingExtra, match=r'pip install hibari-tts') as caught:
+    with pytest.raises(errors.MissingExtra, match=r"pip install hibari-tts") as caught:
         ensure_demo()
     assert "\n" not in str(caught.value)
 

@@ -326,7 +326,7 @@ def test_dataset_without_audio_or_without_the_extra(tmp_path: Path, monkeypatch:
     with pytest.raises(errors.NoAudio, match="no column of audio among text"):
         make_corpus("mine", f"hf:{tmp_path / 'set'}")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(errors.MissingExtra, match=r'pip install datasets'):
+    with pytest.raises(errors.MissingExtra, match=r"pip install datasets"):
         make_corpus("mine", "hf:some/name")
     assert left_behind() == []
 

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,70 @@ def test_a_shard_cannot_lie_outside_the_folder(tiny: Model, writers: Writers, tm
     table = {"model.encoder.conv1.weight": f"../{outside.name}/model.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
     refuse(folder, "outside")
+
+
+def test_sizes_that_the_file_does_not_fill_are_refused_before_memory_is_taken(
+    tiny: Model, writers: Writers, tmp_path: Path
+) -> None:
+    folder = writers["huggingface"](tiny, tmp_path / "hf")
+    config = json.loads((folder / "config.json").read_text())
+    for name, size in (("encoder_layers", 1 << 23), ("max_source_positions", 1 << 23), ("d_model", 1 << 20)):
+        sizes = (
+            {name: size}
+            if name != "d_model"
+            else {name: size, "encoder_ffn_dim": 4 * size, "decoder_ffn_dim": 4 * size}
+        )
+        (folder / "config.json").write_text(json.dumps({**config, **sizes}))
+        with pytest.raises(BadCheckpoint, match="and it holds"):
+            load_model(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        torch.zeros(1).expand(1 << 20, 1 << 20),  # 4 bytes on disk, 4 TB in memory
+        torch.zeros(64).to_sparse(),
+        torch.full((64,), float("nan")),
+    ],
+)
+def test_strange_tensors_are_refused(tiny: Model, tmp_path: Path, bad: torch.Tensor) -> None:
+    weights = {**tiny.whisper.state_dict(), "encoder.conv1.bias": bad}
+    torch.save({"dims": asdict(tiny.dims), "model_state_dict": weights}, tmp_path / "bad.pt")
+    with pytest.raises(BadCheckpoint, match=r"encoder\.conv1\.bias"):
+        load_model(tmp_path / "bad.pt", "cpu")
+    torch.save({"dims": asdict(tiny.dims), "model_state_dict": {**weights, 3: torch.zeros(1)}}, tmp_path / "bad.pt")
+    with pytest.raises(BadCheckpoint):
+        load_model(tmp_path / "bad.pt", "cpu")
+
+
+def test_hostile_json_and_names_are_refused(tiny: Model, writers: Writers, tmp_path: Path) -> None:
+    folder = writers["huggingface"](tiny, tmp_path / "hf")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(BadCheckpoint, match="not JSON"):
+        load_model(folder, "cpu")
+    (folder / "config.json").write_text(config)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "x" * 5000}}))
+    with pytest.raises(BadCheckpoint, match="not a file in the folder"):
+        load_model(folder, "cpu")
+
+
+def test_scales_that_do_not_fit_are_refused(tiny: Model, ct2: type, tmp_path: Path) -> None:
+    folder, weight = tmp_path / "ct2", "encoder/conv1/weight"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    good = ct2.quantise(ct2.variables(tiny), "int8")
+    unscaled = {name: value for name, value in good.items() if name != f"{weight}_scale"}
+    bias = "encoder/conv1/bias"
+    for variables, aliases in (
+        (unscaled, [*ct2.aliases, (f"{weight}_scale", weight)]),  # a weight as its own scale
+        ({**good, bias: np.int8(3), f"{bias}_scale": np.float32(3)}, ct2.aliases),
+        ({**good, f"{weight}_scale": np.full(64, np.inf, np.float32)}, ct2.aliases),
+    ):
+        (folder / "model.bin").write_bytes(ct2.serialise(variables, aliases))
+        with pytest.raises(BadCheckpoint, match="scale"):
+            load_model(folder, "cpu")
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:

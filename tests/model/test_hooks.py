@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor
@@ -167,6 +169,22 @@ def test_encode_stops_after_a_site(tiny: Model, mel: Tensor) -> None:
         encode(tiny, mel, stop_after="decoder.ln")
     with pytest.raises(BadShape, match=r"\[80, 3000\].*\[batch, 80, 3000\]"):
         encode(tiny, mel[0])
+
+
+def test_threads_have_hooks_of_their_own(tiny: Model, mel: Tensor) -> None:
+    plain = features_of(tiny, mel)
+    with ThreadPoolExecutor(1) as other:
+
+        def look_elsewhere(value: Tensor) -> Tensor:
+            # In the middle of this pass, which is patched, captured and stopped, another thread runs one of its own.
+            seen.append(other.submit(encode, tiny, mel).result())
+            return torch.zeros_like(value)
+
+        seen: list[Tensor | None] = []
+        with capture(tiny, "encoder.ln_post") as cache, patch(tiny, {NEURONS: look_elsewhere}):
+            assert encode(tiny, mel, stop_after="encoder.blocks.0") is None
+        assert seen[0] is not None and torch.equal(seen[0], plain)
+        assert len(cache) == 0
 
 
 def test_a_bare_module_works_too(tiny: Model, mel: Tensor) -> None:

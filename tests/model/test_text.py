@@ -93,6 +93,10 @@ def test_prompts_hold_language_and_task(multilingual: Model) -> None:
     assert forced_tokens(multilingual, "<|endoftext|>").ids.count(tokenizer.eot) == 1
 
 
+def test_line_ends_and_regions_of_a_language_change_nothing(multilingual: Model) -> None:
+    assert forced_tokens(multilingual, " a\n b  c ", "de-DE") == forced_tokens(multilingual, "a b c", "German")
+
+
 def test_bad_texts_and_languages_are_refused(tiny: Model, multilingual: Model, mel: Tensor) -> None:
     with pytest.raises(TooManyTokens, match=r"503 tokens.*448"):
         forced_tokens(tiny, "a " * 500)

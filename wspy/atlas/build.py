@@ -29,8 +29,8 @@ from wspy.atlas.store import (
     write_statistics,
     write_tokens,
 )
-from wspy.audio import n_frames
-from wspy.errors import DamagedAtlas, NoText, NotStepwise
+from wspy.audio import FRAME_S, n_frames
+from wspy.errors import DamagedAtlas, NoText, NotStepwise, OutdatedAtlas, TooManyTokens
 from wspy.files import locked
 from wspy.model.sites import Site, match_sites
 from wspy.progress import Progress, Silent
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
     from wspy.corpus import Clip, Corpus
-    from wspy.model import Model, ModelReference
+    from wspy.model import Model, ModelReference, TokenSequence
 
 SHARD_CLIPS = 64
 BATCH_CLIPS = 8
@@ -63,15 +63,23 @@ def ensure_atlas(
         UnknownSite: the model has no such site.
         NotStepwise: the site has no value per frame or token.
         NoText: a decoder site, and no clip has a text.
+        TooManyTokens, UnknownLanguage: a decoder site, and a clip that this model's decoder cannot read.
         Busy: another process builds the same atlas and does not finish.
     """
     found = _one_site(site, reference)
     folder = site_folder(found.name, reference, corpus)
-    if not (folder / STATISTICS).is_file():
+    if not _is_built(folder):
         with locked(folder, f"the atlas of {found.name} over corpus {corpus.name!r}"):
-            if not (folder / STATISTICS).is_file():
+            if not _is_built(folder):
                 _build(found, corpus, folder, model(), progress or Silent())
     return SiteAtlas(folder)
+
+
+def _is_built(folder: Path) -> bool:
+    try:
+        return (folder / STATISTICS).is_file() and bool(read_about(folder / STATISTICS))
+    except OutdatedAtlas:
+        return False
 
 
 def _one_site(name: str, reference: ModelReference) -> Site:
@@ -84,8 +92,8 @@ def _one_site(name: str, reference: ModelReference) -> Site:
 
 def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Progress) -> None:
     tokens = _Tokens(model) if site.side == "decoder" else None
-    if tokens and not any(corpus.text(clip) for clip in corpus.clips):
-        raise NoText(corpus.name)
+    if tokens:
+        tokens.check(corpus)
     about = About(
         format=FORMAT,
         site=site.name,
@@ -152,7 +160,7 @@ def _finish(folder: Path, shards: Path, starts: Sequence[int], about: About) -> 
 
 def _activations(
     site: Site, corpus: Corpus, batch: Sequence[int], model: Model, tokens: _Tokens | None
-) -> Iterator[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
+) -> list[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
     """Per clip its place in the corpus, the site's activations over valid positions, and their tokens."""
     import torch
 
@@ -164,15 +172,16 @@ def _activations(
     mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in samples])).to(model.device)
     with torch.inference_mode(), _autocast(model):
         if tokens:
-            texts = [corpus.text(clip) or "" for clip in clips]
-            yield from tokens.activations(site, batch, clips, texts, samples, mels)
-            return
+            sequences = [tokens.sequence(corpus, clip) for clip in clips]
+            return tokens.activations(site, batch, clips, sequences, samples, mels)
         with capture(model, [site.name]) as cache:
             encode(model, mels, stop_after=site.name)
             # Flattening the last axes makes a unit of every head dimension, for sites that keep heads apart.
             values = cache[site.name].flatten(2)
-    for at, sound, activations in zip(batch, samples, values, strict=True):
-        yield at, activations[: n_frames(len(sound))].float().cpu().numpy(), []
+    return [
+        (at, activations[: n_frames(len(sound))].float().cpu().numpy(), [])
+        for at, sound, activations in zip(batch, samples, values, strict=True)
+    ]
 
 
 def _autocast(model: Model) -> contextlib.AbstractContextManager[object]:
@@ -191,39 +200,57 @@ class _Tokens:
         self.heads = [(int(layer), int(head)) for layer, head in heads]
         self.patterns = sorted({f"decoder.blocks.{layer}.cross_attn.pattern" for layer, _ in self.heads})
 
+    def check(self, corpus: Corpus) -> None:
+        """Refuse at once what would end the pass at its last clip."""
+        n_text = 0
+        for clip in corpus.clips:
+            sequence = self.sequence(corpus, clip)
+            n_text += len(sequence.ids) - 1 - sequence.n_prompt
+        if n_text == 0:
+            raise NoText(corpus.name)
+
+    def sequence(self, corpus: Corpus, clip: Clip) -> TokenSequence:
+        """What the decoder reads for a clip."""
+        from wspy.model import forced_tokens
+
+        try:
+            return forced_tokens(self.model, corpus.text(clip) or "", language=clip.language)
+        except TooManyTokens as error:
+            raise TooManyTokens(error.n_tokens, error.limit, f"The text of clip {clip.id!r}") from None
+
     def activations(
         self,
         site: Site,
         batch: Sequence[int],
         clips: Sequence[Clip],
-        texts: Sequence[str],
+        sequences: Sequence[TokenSequence],
         samples: Sequence[np.ndarray],
         mels: torch.Tensor,
-    ) -> Iterator[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
+    ) -> list[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
         """Text tokens only: the prompt is left out, and so is the end-of-text token."""
         import torch
 
-        from wspy.model import capture, encode, forced_tokens, teacher_force
+        from wspy.model import capture, encode, teacher_force
 
-        sequences = [
-            forced_tokens(self.model, text, language=clip.language) for clip, text in zip(clips, texts, strict=True)
-        ]
         features = encode(self.model, mels)
         assert features is not None  # only a pass that stops early gives none
         with capture(self.model, [site.name, *self.patterns]) as cache:
             teacher_force(self.model, features, sequences)
             values = cache[site.name].flatten(2).float().cpu().numpy()
-            attention = {name: cache[name].float() for name in self.patterns}
+            attention = {name: cache[name] for name in self.patterns}
+        found: list[tuple[int, np.ndarray, list[Token]]] = []
         for i, (at, clip, sequence) in enumerate(zip(batch, clips, sequences, strict=True)):
             text = slice(sequence.n_prompt, len(sequence.ids) - 1)
             if text.stop <= text.start:
-                yield at, values[i, :0], []
+                found.append((at, values[i, :0], []))
                 continue
             frames = n_frames(len(samples[i]))
             rows = [attention[f"decoder.blocks.{layer}.cross_attn.pattern"][i, head] for layer, head in self.heads]
-            weights = torch.stack([row[: len(sequence.ids), :frames] for row in rows])
-            heard = self._heard(list(sequence.ids[text]), _token_times(weights)[text], clip.language)
-            yield at, values[i, text], heard
+            # The row that predicts a token listens to it: the one before it. On the CPU, for Apple's have no float64.
+            weights = torch.stack([row[: len(sequence.ids), :frames].float().cpu() for row in rows])
+            times = _token_times(weights, text.start - 1, text.stop)
+            found.append((at, values[i, text], self._heard(list(sequence.ids[text]), times, clip.language)))
+        return found
 
     def _heard(self, ids: list[int], times: list[float], language: str | None) -> list[Token]:
         tokenizer = self.model.tokenizer(language=language)
@@ -235,16 +262,25 @@ class _Tokens:
         ]
 
 
-def _token_times(weights: Float[torch.Tensor, "head token frame"]) -> list[float]:
+def _token_times(weights: Float[torch.Tensor, "head token frame"], first_row: int, end_row: int) -> list[float]:
     """When each token is heard, in seconds: dynamic time warping over cross-attention.
 
-    The steps and constants are those of `whisper.timing.find_alignment`, over one pass that is made anyway.
+    The steps and constants are those of `whisper.timing.find_alignment`, over one pass that is made anyway. A token
+    is heard halfway between its start and the next one's, which lies inside the word more often than either.
+
+    Args:
+        first_row: The row before the first token's own, which predicts it.
+        end_row: The row after the last token's own.
     """
+    import torch
     from whisper.timing import dtw, median_filter
 
     weights = weights / weights.sum(dim=-1, keepdim=True)
     std, mean = weights.std(dim=-2, keepdim=True, unbiased=False), weights.mean(dim=-2, keepdim=True)
-    matrix = median_filter((weights - mean) / std, 7).mean(dim=0)
+    # Attention that no token changes (a clip of one frame, say) has no spread and tells no time.
+    standard = torch.nan_to_num((weights - mean) / std, nan=0.0, posinf=0.0, neginf=0.0)
+    matrix = median_filter(standard, 7).mean(dim=0)[first_row:end_row]
     token_of_step, frame_of_step = dtw(-matrix)
-    first = np.concatenate([[True], np.diff(token_of_step) > 0])
-    return [float(frame) * 0.02 for frame in frame_of_step[first]]
+    starts = frame_of_step[np.concatenate([[True], np.diff(token_of_step) > 0])] * FRAME_S
+    times: list[float] = ((starts[:-1] + starts[1:]) / 2).tolist()
+    return times

@@ -9,9 +9,9 @@ One `update` takes the activations of one clip and forgets them. What stays per 
   once the maximum is known: per bin the `SAMPLES` clips whose hash is smallest (bottom-k sampling, Cohen and Kaplan
   2007), which is uniform within the bin and does not depend on order.
 
-Sums are kept as integers (`SUM_SCALE` to the unit), because integer addition is associative and float addition is not:
-the same clips give the same statistics to the last bit, however they were split and merged. Every kept clip has its
-trace: the unit's activation over the `TRACE` frames around the peak, as int8 against its own largest magnitude.
+Sums are kept as integers (whole and fraction, see `_exact`), because integer addition is associative and float addition
+is not: the same clips give the same statistics to the last bit, however they were split and merged. Every kept clip
+has its trace: the unit's activation over the `TRACE` frames around the peak, as int8 against its own largest magnitude.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wspy.errors import BadActivations
+
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int, Int8
+    from jaxtyping import Float32, Float64, Int, Int8
 
 TOP = 25
 SAMPLES = 2
 TRACE = 101  # frames: a whole clip of 2 s, or one second on either side of the peak
-SUM_SCALE = 2**16
+FRACTION_BITS = 52
+LARGEST_SUM = 2**62  # two of them still fit into 64 bits
 OCTAVES = (-8, 8)  # peak heights that get bins of their own: 2**-8 to 2**8
 HISTOGRAM_PER_OCTAVE = 16
 SAMPLER_PER_OCTAVE = 4
@@ -167,8 +170,8 @@ class SiteStatistics:
         self.n_units = n_units
         self.n_clips = 0
         self.n_frames = 0
-        self.sum = np.zeros(n_units, np.int64)
-        self.sum_of_squares = np.zeros(n_units, np.int64)
+        self.sum = np.zeros((n_units, 2), np.int64)
+        self.sum_of_squares = np.zeros((n_units, 2), np.int64)
         self.n_positive = np.zeros(n_units, np.int64)
         n_bins = _OCTAVE_COUNT * HISTOGRAM_PER_OCTAVE + 1
         n_sampler = _OCTAVE_COUNT * SAMPLER_PER_OCTAVE + 1
@@ -181,7 +184,8 @@ class SiteStatistics:
         """Take in one clip: its activations over valid frames only, its place in the corpus, its id.
 
         Raises:
-            ValueError: there is no frame, or a value is not finite.
+            ValueError: there is no frame, or another number of units.
+            BadActivations: a value is not finite, or so large that the sum of squares leaves 64 bits.
         """
         n_frames = len(activations)
         if n_frames == 0 or activations.shape[1] != self.n_units:
@@ -190,11 +194,13 @@ class SiteStatistics:
         total = activations.sum(axis=0, dtype=np.float64)
         squares = np.einsum("fu,fu->u", activations, activations, dtype=np.float64)
         if not np.isfinite(squares).all():
-            raise ValueError(f"clip {clip_id!r}: activations are not finite")
+            raise BadActivations(clip_id, "NaN or infinite")
+        if (squares + self.sum_of_squares[:, 0] > LARGEST_SUM).any():
+            raise BadActivations(clip_id, f"as large as {float(np.abs(activations).max()):.3g}")
         self.n_clips += 1
         self.n_frames += n_frames
-        self.sum += np.rint(total * SUM_SCALE).astype(np.int64)
-        self.sum_of_squares += np.rint(squares * SUM_SCALE).astype(np.int64)
+        self.sum = _plus(self.sum, _exact(total))
+        self.sum_of_squares = _plus(self.sum_of_squares, _exact(squares))
         self.n_positive += (activations > 0).sum(axis=0)
         key = clip_hash(clip_id)
         units = np.arange(self.n_units)
@@ -241,8 +247,8 @@ class SiteStatistics:
         both = SiteStatistics(self.n_units)
         both.n_clips = self.n_clips + other.n_clips
         both.n_frames = self.n_frames + other.n_frames
-        both.sum = self.sum + other.sum
-        both.sum_of_squares = self.sum_of_squares + other.sum_of_squares
+        both.sum = _plus(self.sum, other.sum)
+        both.sum_of_squares = _plus(self.sum_of_squares, other.sum_of_squares)
         both.n_positive = self.n_positive + other.n_positive
         for sign in SIGNS:
             both.histogram[sign] = self.histogram[sign] + other.histogram[sign]
@@ -297,8 +303,9 @@ class SiteStatistics:
 def unit_from_arrays(row: Mapping[str, np.ndarray]) -> UnitStatistics:
     """One unit from its own rows of `SiteStatistics.arrays`, by the same names."""
     n_clips, n_frames = (int(count) for count in row["counts"])
-    mean = int(row["sum"]) / SUM_SCALE / n_frames
-    variance = max(int(row["sum_of_squares"]) / SUM_SCALE / n_frames - mean**2, 0.0)
+    total, squares = _scaled(row["sum"]), _scaled(row["sum_of_squares"])
+    # In whole numbers, or a spread that is small beside the mean would drown in rounding.
+    variance = (squares * n_frames * 2**FRACTION_BITS - total**2) / (n_frames * 2**FRACTION_BITS) ** 2
     top, samples, histogram = {}, {}, {}
     for sign, name in ((1, "positive"), (-1, "negative")):
         kept = Examples(*(row[f"{name}.top.{field}"] for field in Examples.FIELDS))
@@ -309,8 +316,8 @@ def unit_from_arrays(row: Mapping[str, np.ndarray]) -> UnitStatistics:
     return UnitStatistics(
         n_clips=n_clips,
         n_frames=n_frames,
-        mean=mean,
-        std=variance**0.5,
+        mean=total / (n_frames * 2**FRACTION_BITS),
+        std=max(variance, 0.0) ** 0.5,
         minimum=-float(row["negative.extreme"]),
         maximum=float(row["positive.extreme"]),
         density=int(row["n_positive"]) / n_frames,
@@ -318,6 +325,27 @@ def unit_from_arrays(row: Mapping[str, np.ndarray]) -> UnitStatistics:
         top=top,
         samples=samples,
     )
+
+
+def _exact(values: Float64[np.ndarray, " unit"]) -> Int[np.ndarray, "unit part"]:
+    """Numbers as their floor and, in units of 2**-52, what is above it: sums of such pairs do not depend on order."""
+    whole = np.floor(values)
+    parts = np.stack([whole, np.rint((values - whole) * 2.0**FRACTION_BITS)], axis=1)
+    pairs: Int[np.ndarray, "unit part"] = parts.astype(np.int64)
+    return pairs
+
+
+def _plus(one: Int[np.ndarray, "unit part"], other: Int[np.ndarray, "unit part"]) -> Int[np.ndarray, "unit part"]:
+    """The sum of two `_exact` numbers, the fraction below one again."""
+    both: Int[np.ndarray, "unit part"] = one + other
+    both[:, 0] += both[:, 1] >> FRACTION_BITS
+    both[:, 1] &= 2**FRACTION_BITS - 1
+    return both
+
+
+def _scaled(number: Int[np.ndarray, " part"]) -> int:
+    """An `_exact` number in units of 2**-52."""
+    return (int(number[0]) << FRACTION_BITS) + int(number[1])
 
 
 def _strongest_first(examples: Examples) -> Int[np.ndarray, "unit slot"]:

@@ -18,14 +18,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from wspy.atlas.statistics import SIGNS, Examples, SiteStatistics, UnitStatistics, unit_from_arrays
-from wspy.errors import DamagedAtlas, OutOfRange
+from wspy.errors import DamagedAtlas, NotWritable, OutdatedAtlas, OutOfRange
 from wspy.files import atomic_path, home, write_atomic
 
 if TYPE_CHECKING:
     from wspy.corpus import Corpus
     from wspy.model import ModelReference
 
-FORMAT = 1
+FORMAT = 2
 STATISTICS = "statistics.safetensors"
 TOKENS = "tokens.jsonl"
 _NAMES = {1: "positive", -1: "negative"}
@@ -54,7 +54,7 @@ class Token:
 
     text: str
     word: str
-    start_s: float
+    heard_s: float
 
 
 def site_folder(site: str, reference: ModelReference, corpus: Corpus) -> Path:
@@ -125,18 +125,24 @@ def read_about(path: Path) -> About:
             about = About.model_validate_json((stored.metadata() or {}).get("about", ""))
     except (OSError, SafetensorError, ValueError) as error:
         raise DamagedAtlas(str(path.parent), str(error).splitlines()[0]) from None
-    if about.format != FORMAT:
+    if about.format < FORMAT:
+        raise OutdatedAtlas(str(path.parent), f"its layout is the old version {about.format}")
+    if about.format > FORMAT:
         raise DamagedAtlas(str(path.parent), f"its layout is version {about.format}, this wspy reads {FORMAT}")
     return about
 
 
 def write_statistics(path: Path, statistics: SiteStatistics, about: About) -> None:
     """Write statistics and what they were made from, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(array) for name, array in statistics.arrays().items()}
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata={"about": about.model_dump_json()})
+        try:
+            save_file(arrays, temporary, metadata={"about": about.model_dump_json()})
+        except SafetensorError as error:  # its word for a full disk
+            raise NotWritable(str(path), str(error)) from error
 
 
 def read_statistics(path: Path) -> SiteStatistics:
@@ -155,6 +161,6 @@ def read_statistics(path: Path) -> SiteStatistics:
 
 
 def write_tokens(path: Path, tokens: list[list[Token]]) -> None:
-    """Write per clip the tokens of its positions, as lines of `[text, word, start_s]` lists."""
-    lines = (json.dumps([[t.text, t.word, t.start_s] for t in clip], ensure_ascii=False) for clip in tokens)
+    """Write per clip the tokens of its positions, as lines of `[text, word, heard_s]` lists."""
+    lines = (json.dumps([[t.text, t.word, t.heard_s] for t in clip], ensure_ascii=False) for clip in tokens)
     write_atomic(path, "".join(line + "\n" for line in lines))

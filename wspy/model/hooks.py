@@ -2,12 +2,15 @@
 
 Both work through ordinary PyTorch forward hooks that live inside the `with` and nowhere else. Where several are
 nested, patches run in the order in which they were entered (the innermost has the last word), and a capture sees
-the value after every patch, whichever of them was entered first.
+the value after every patch, whichever of them was entered first. They act on forward passes of the thread that
+entered the `with`: several threads can share a model, each with hooks of its own.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -121,11 +124,8 @@ def encode(
     if stop_after not in (names := [site.name for site in match_sites("encoder.*", dims)]):
         raise UnknownSite(stop_after, names)
 
-    def stop(module: nn.Module, inputs: object, output: object) -> None:
-        raise _Stopped
-
     with contextlib.ExitStack() as hooks, contextlib.suppress(_Stopped):
-        _hook(hooks, _module(whisper, stop_after), stop)  # registered last, so it runs last
+        _hook(hooks, _module(whisper, stop_after), _Stop())  # registered last, so it runs last
         whisper.encoder(mel)
     return None
 
@@ -137,20 +137,42 @@ class _Stopped(Exception):
     """Ends a forward pass early; never leaves `encode`."""
 
 
-class _Record:
-    def __init__(self, cache: Cache, name: str, detach: bool) -> None:
-        self.cache, self.name, self.detach = cache, name, detach
+class _Hook(abc.ABC):
+    """A forward hook for the thread that made it; the passes of others are none of its business."""
 
-    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
-        value = _main_output(output)
-        self.cache._outputs[self.name] = value.detach() if self.detach else value
-
-
-class _Replace:
-    def __init__(self, name: str, function: Patch) -> None:
-        self.name, self.function = name, function
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
     def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
+        return self.act(output) if threading.get_ident() == self.thread else None
+
+    @abc.abstractmethod
+    def act(self, output: object) -> object:
+        """What the module shall give instead of `output`; None leaves it."""
+
+
+class _Stop(_Hook):
+    def act(self, output: object) -> object:
+        raise _Stopped
+
+
+class _Record(_Hook):
+    def __init__(self, cache: Cache, name: str, detach: bool) -> None:
+        super().__init__()
+        self.cache, self.name, self.detach = cache, name, detach
+
+    def act(self, output: object) -> object:
+        value = _main_output(output)
+        self.cache._outputs[self.name] = value.detach() if self.detach else value
+        return None
+
+
+class _Replace(_Hook):
+    def __init__(self, name: str, function: Patch) -> None:
+        super().__init__()
+        self.name, self.function = name, function
+
+    def act(self, output: object) -> object:
         value = _main_output(output)
         shape = value.shape  # the function may change `value` itself
         replacement = self.function(value)
@@ -169,7 +191,7 @@ def _main_output(output: object) -> Tensor:
     return value
 
 
-def _hook(hooks: contextlib.ExitStack, module: nn.Module, function: Callable[..., object]) -> None:
+def _hook(hooks: contextlib.ExitStack, module: nn.Module, function: _Hook) -> None:
     hooks.callback(module.register_forward_hook(function).remove)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,13 +111,13 @@ def pick_device(device: str | None) -> torch.device:
 
 
 def language_code(language: str, model: Model) -> str:
-    """Whisper's code for a language given by code or English name.
+    """Whisper's code for a language given by code (`en`, `en-US`) or English name.
 
     Raises:
         UnknownLanguage: no such language, or none of this model's.
     """
     known = list(LANGUAGES)[: model.whisper.num_languages] if model.is_multilingual else ["en"]
-    code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+    code = TO_LANGUAGE_CODE.get(language.lower(), re.split("[-_]", language.lower())[0])
     if code not in known:
         raise UnknownLanguage(language, known)
     return str(code)
@@ -158,6 +160,7 @@ def _read(reference: ModelReference) -> Checkpoint:
 def _build(reference: ModelReference, checkpoint: Checkpoint) -> Whisper:
     if checkpoint.dims != reference.dims:
         raise BadCheckpoint(reference.path, "its sizes differ from what was known of it; it changed while loading.")
+    _check_size(reference, checkpoint)
     with _WithoutInitialisation():
         whisper = Whisper(ModelDimensions(**asdict(checkpoint.dims)))
     expected, found = whisper.state_dict(), checkpoint.tensors
@@ -169,9 +172,20 @@ def _build(reference: ModelReference, checkpoint: Checkpoint) -> Whisper:
         if tensor.shape != expected[name].shape:
             shapes = f"{list(tensor.shape)} instead of {list(expected[name].shape)}"
             raise BadCheckpoint(reference.path, f"{name} has the shape {shapes}.")
+        if not math.isfinite(tensor.sum(dtype=torch.float64)):
+            raise BadCheckpoint(reference.path, f"{name} holds NaN or infinite numbers.")
     whisper.load_state_dict(found)
     _set_alignment_heads(whisper, reference, checkpoint)
     return whisper
+
+
+def _check_size(reference: ModelReference, checkpoint: Checkpoint) -> None:
+    """Refuse sizes that the file does not fill, before memory is set aside for them."""
+    dims, held = checkpoint.dims, sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    # The sinusoids and the causal mask take memory, too.
+    needed = dims.n_params + dims.n_audio_ctx * dims.d_model + dims.n_text_ctx**2
+    if needed > 16 * held:
+        raise BadCheckpoint(reference.path, f"its sizes call for {needed:,} numbers, and it holds {held:,}.")
 
 
 def _set_alignment_heads(whisper: Whisper, reference: ModelReference, checkpoint: Checkpoint) -> None:

@@ -131,8 +131,9 @@ def forced_tokens(model: Model, text: str, language: str | None = None, task: Ta
     """
     tokenizer = model.tokenizer(language, task)
     prompt = tokenizer.sot_sequence_including_notimestamps
-    # Whisper writes a space before the first word; special tokens in the text are plain text.
-    written = tokenizer.encode(" " + text.strip(), disallowed_special=()) if text.strip() else []
+    # Whisper writes one space before each word, the first one too; special tokens in the text are plain text.
+    text = " ".join(text.split())
+    written = tokenizer.encode(f" {text}", disallowed_special=()) if text else []
     ids = (*prompt, *written, tokenizer.eot)
     if len(ids) > model.dims.n_text_ctx:
         raise TooManyTokens(len(ids), model.dims.n_text_ctx)

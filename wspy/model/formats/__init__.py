@@ -36,7 +36,7 @@ def read_json(path: Path) -> dict[str, object]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise BadCheckpoint(path.parent, f"{path.name} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadCheckpoint(path.parent, f"{path.name} is not JSON ({error}).") from error
     if not isinstance(document, dict):
         raise BadCheckpoint(path.parent, f"{path.name} is not a JSON object.")

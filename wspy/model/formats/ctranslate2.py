@@ -351,9 +351,12 @@ class _Reader:
             raise BadCheckpoint(self.header.path, f"{name} is stored as int32, which no weight is.")
         self.used.add(f"{name}_scale")
         # The scale of a tied weight stands under the name that holds the data.
-        scale = self._floats(f"{variable.name}_scale")
+        scale_name = f"{variable.name}_scale"
+        if not variable.shape or TYPES[self.header.get(scale_name).type_id] in ("<i1", "<i2"):
+            raise BadCheckpoint(self.header.path, f"{name} is stored as whole numbers, with no scale that fits it.")
+        scale = self._floats(scale_name)
         by_row = scale.reshape(-1, *[1] * (len(variable.shape) - 1))
-        if scale.size not in (1, variable.shape[0]) or not (scale > 0).all():
+        if scale.size not in (1, variable.shape[0]) or not ((scale > 0) & np.isfinite(scale)).all():
             raise BadCheckpoint(self.header.path, f"{name}_scale does not fit its weight.")
         weight: np.ndarray = raw.astype(np.float32) / by_row
         return weight

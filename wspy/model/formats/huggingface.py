@@ -89,9 +89,10 @@ def shards(folder: Path) -> list[Path]:
     if not isinstance(table, dict) or not table:
         raise BadCheckpoint(folder, f"{INDEX} has no weight_map.")
     names = sorted({str(name) for name in table.values()})
+    files = {path.name for path in folder.iterdir() if path.is_file()}
     for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise BadCheckpoint(folder, f"{INDEX} names {name!r}, which is not a file in the folder.")
+        if name not in files:
+            raise BadCheckpoint(folder, f"{INDEX} names {name[:80]!r}, which is not a file in the folder.")
     return [folder / name for name in names]
 
 

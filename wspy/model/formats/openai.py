@@ -43,8 +43,17 @@ def read(path: Path) -> Checkpoint:
         raise BadCheckpoint(path, "its 'dims' or 'model_state_dict' is not a table.")
     tensors: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        if not isinstance(tensor, torch.Tensor) or not tensor.dtype.is_floating_point:
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or not _is_plain(tensor):
             raise BadCheckpoint(path, f"{name} in it is not a float tensor.")
         if name != "decoder.mask":  # written by older versions; it is the same in every model
             tensors[name] = tensor.to(torch.float32)
     return Checkpoint(make_dimensions(path, sizes), tensors, None)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Floats, each stored once: a stride of zero would let a small file ask for any amount of memory."""
+    import torch
+
+    if tensor.layout is not torch.strided or not tensor.dtype.is_floating_point:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
