@@ -33,7 +33,7 @@ from wspy.corpus import (
     open_corpus,
     remove_corpus,
 )
-from wspy.corpus.store import AlignmentWriter
+from wspy.corpus.writing import AlignmentWriter
 from wspy.files import home
 
 

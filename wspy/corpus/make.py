@@ -17,19 +17,17 @@ from wspy.corpus.alignments import IntervalTable, build
 from wspy.corpus.clips import Alignment, Clip
 from wspy.corpus.sources import Recording, Recordings, SourceRegistry, with_alignment
 from wspy.corpus.store import (
-    AlignmentWriter,
     Corpus,
-    CorpusWriter,
     FolderStore,
     Provenance,
     Recipe,
     Skipped,
-    as_text,
     corpus_folder,
     open_corpus,
     read_info,
 )
 from wspy.corpus.windows import check_window, cut, load_recording, recording_duration_s
+from wspy.corpus.writing import AlignmentWriter, CorpusWriter, as_text
 from wspy.errors import AudioError, AudioTooLong, BadTableFile, CorpusExists, NoAudio, NothingAligned
 from wspy.files import atomic_folder, locked
 from wspy.progress import Progress, Silent
