@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from pydantic import JsonValue
 
+from wspy.audio import FRAME_S, HOP_SAMPLES, SAMPLE_RATE
 from wspy.blocks import Figure
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, JsonValue]
 
-MEL_FRAME_S = 0.01
-FRAME_S = 0.02
+MEL_FRAME_S = HOP_SAMPLES / SAMPLE_RATE
 MEL_TOP_HZ = 8000.0
 
 # Okabe and Ito's colours, which every common kind of colour vision tells apart; not the yellow, faint on white.

@@ -29,6 +29,7 @@ from wspy.analysis import AnyAnalysis, Context, Inputs, Result
 from wspy.blocks import Block
 from wspy.errors import BadInput, Busy, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownDevice, UnknownRun
 from wspy.files import atomic_folder, home, locked, write_atomic
+from wspy.model.reference import DEFAULT_MODEL
 from wspy.plugins import load_plugins
 from wspy.progress import Progress, Silent
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 RECORD = "result.json"
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
-DEFAULT_MODEL = "tiny.en"
 DEFAULT_CORPUS = "demo"
 _VERSIONS = ("openai-whisper", "torch", "numpy", "pydantic")
 
@@ -93,7 +93,11 @@ class Run:
         return self.path.name
 
     def blocks(self) -> list[Block]:
-        """What a person sees of it."""
+        """What a person sees of it, put together once for every front end that asks."""
+        return self._blocks
+
+    @functools.cached_property
+    def _blocks(self) -> list[Block]:
         blocks: list[Block] = self.analysis.view(self.result)
         return blocks
 

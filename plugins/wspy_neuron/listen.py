@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import wspy
-from wspy.atlas import trace_start
+from wspy.atlas import peak_bin_edges, trace_start
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, peak_gain
 from wspy.errors import OutOfRange
 from wspy_neuron import Example, Neuron, PhoneShare, Range, Sign, SignResult, Span
@@ -57,8 +58,6 @@ def listen(inputs: Neuron.Inputs, context: wspy.Context) -> Neuron.Result:
 
 
 def _one_sign(sign: Sign, unit: UnitStatistics, top: int, cutter: _Cutter) -> SignResult:
-    from wspy.atlas import peak_bin_edges
-
     number = SIGNS[sign]
     examples = cutter.cut(unit.top[number][:top], number, sign)
     height = max(number * examples[0].activation, 0.0) if examples else 0.0
@@ -87,7 +86,10 @@ class _Cutter:
         self.context, self.atlas = context, atlas
         self.pictures: dict[str, np.ndarray] = {}
         self.hears_frames = atlas.about.position == "frame"
-        self.base_rates = _base_rates(context.corpus)
+
+    @functools.cached_property
+    def base_rates(self) -> dict[str, float]:
+        return _base_rates(self.context.corpus)
 
     def cut(self, kept: Examples, sign: int, prefix: str) -> tuple[Example, ...]:
         """The clips as examples, their sound saved as `audio/PREFIX-NN.wav` and `audio/PREFIX-NN-peak.wav`."""

@@ -7,7 +7,6 @@ on where it stopped, and the merged statistics do not depend on where that was.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from wspy.atlas.store import (
     Token,
     read_about,
     read_statistics,
+    read_tokens,
     site_folder,
     write_statistics,
     write_tokens,
@@ -150,8 +150,7 @@ def _finish(folder: Path, shards: Path, starts: Sequence[int], about: About) -> 
     for start in starts:
         merged = merged.merge(read_statistics(shards / f"{start:08d}.safetensors"))
         if about.position == "token":
-            lines = (shards / f"{start:08d}.jsonl").read_text().splitlines()
-            heard += [[Token(*token) for token in json.loads(line)] for line in lines]
+            heard += read_tokens(shards / f"{start:08d}.jsonl")
     if about.position == "token":
         write_tokens(folder / TOKENS, heard)
     write_statistics(folder / STATISTICS, merged, about)

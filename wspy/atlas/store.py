@@ -108,8 +108,7 @@ class SiteAtlas:
     @functools.cached_property
     def tokens(self) -> list[list[Token]]:
         """For a decoder site, per clip of the corpus the tokens that its positions stand for."""
-        lines = (self.folder / TOKENS).read_text().splitlines()
-        return [[Token(*token) for token in json.loads(line)] for line in lines]
+        return read_tokens(self.folder / TOKENS)
 
 
 def read_about(path: Path) -> About:
@@ -158,6 +157,11 @@ def read_statistics(path: Path) -> SiteStatistics:
         return SiteStatistics.from_arrays(load_file(path))
     except (OSError, SafetensorError, KeyError) as error:
         raise DamagedAtlas(str(path.parent), str(error)) from None
+
+
+def read_tokens(path: Path) -> list[list[Token]]:
+    """What `write_tokens` wrote."""
+    return [[Token(*token) for token in json.loads(line)] for line in path.read_text().splitlines()]
 
 
 def write_tokens(path: Path, tokens: list[list[Token]]) -> None:

@@ -21,7 +21,8 @@ from wspy.cli.options import AsJson, ModelName, Quiet, corpus_names
 from wspy.cli.progress import shown_progress
 from wspy.cli.runs import print_record
 from wspy.fields import InputField, input_fields
-from wspy.runs import DEFAULT_CORPUS, DEFAULT_MODEL, Run, run_analysis, validated
+from wspy.model.reference import DEFAULT_MODEL
+from wspy.runs import DEFAULT_CORPUS, Run, run_analysis, validated
 
 _METAVARS = {"integer": "N", "number": "X", "text": "TEXT", "integers": "N,...", "numbers": "X,...", "texts": "TEXT"}
 

@@ -30,6 +30,7 @@ from wspy.corpus.windows import check_window, cut, load_recording, recording_dur
 from wspy.corpus.writing import AlignmentWriter, CorpusWriter, as_text
 from wspy.errors import AudioError, AudioTooLong, BadTableFile, CorpusExists, NoAudio, NothingAligned
 from wspy.files import atomic_folder, locked
+from wspy.model.reference import DEFAULT_MODEL
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def make_corpus(
     phones: Path | str | None = None,
     phone_set: str | None = None,
     seed: int = 0,
-    model: str = "tiny.en",
+    model: str = DEFAULT_MODEL,
     progress: Progress | None = None,
     registry: SourceRegistry | None = None,
 ) -> Corpus:
@@ -123,7 +124,7 @@ def align_corpus(
     words: Path | str | None = None,
     phones: Path | str | None = None,
     phone_set: str | None = None,
-    model: str = "tiny.en",
+    model: str = DEFAULT_MODEL,
     progress: Progress | None = None,
 ) -> Corpus:
     """Give a corpus an alignment: from tables where they are given, else forced for the clips that have none.
