@@ -14,6 +14,7 @@ import pytest
 
 from wspy import figures
 from wspy.blocks import Figure
+from wspy.figures.spectrogram import AT_PEAK
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ def test_spectrogram_without_extras_is_one_panel() -> None:
 def test_interval_under_the_peak_stands_out() -> None:
     data, _ = parts(full_spectrogram())
     phones, words = (trace for trace in data if trace["type"] == "bar" and "hovertemplate" in trace)
-    assert [c == figures._AT_PEAK for c in words["marker"]["color"]] == [True, False]
-    assert [c == figures._AT_PEAK for c in phones["marker"]["color"]] == [False, True, False]
+    assert [c == AT_PEAK for c in words["marker"]["color"]] == [True, False]
+    assert [c == AT_PEAK for c in phones["marker"]["color"]] == [False, True, False]
     assert phones["base"] == [0.1, 0.3, 0.5] and phones["x"] == pytest.approx([0.2, 0.2, 0.4])
 
 
