@@ -7,8 +7,6 @@ is made in an empty WSPY_HOME. Nothing here fails when a goal is missed.
 from __future__ import annotations
 
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,28 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from wspy.corpus import Corpus
-    from wspy.model import Model
+from atlas import Row, atlas_rows, peak_mb
 
 HEAVY = ("torch", "whisper", "gradio", "plotly", "librosa", "numpy", "onnxruntime", "pocketsphinx", "jaxtyping")
 WSPY = (str(Path(sys.executable).with_name("wspy")),)
 NEURON = ("analyze", "neuron", "--layer", "2", "--idx")
-SITE = "encoder.blocks.2.mlp.1"
 REPEATS = 5
-PASS_CLIPS = 32
-PASS_REPEATS = 3
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number and what it should be."""
-
-    what: str
-    measured: str
-    goal: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +36,7 @@ def main() -> None:
         environment = {**os.environ, "WSPY_HOME": home, "NO_COLOR": "1"}
         rows = [*help_rows(environment), *neuron_rows(environment, Path(home))]
         os.environ["WSPY_HOME"] = home
-        rows += pass_rows()
+        rows += atlas_rows(Path(home))
     width = max(len(row.what) for row in rows)
     for row in rows:
         print(f"{row.what:<{width}}  {row.measured:>16}  {row.goal}")
@@ -104,51 +87,6 @@ def neuron_rows(environment: dict[str, str], home: Path) -> list[Row]:
     ]
 
 
-def pass_rows() -> list[Row]:
-    """What the pass of an atlas costs beyond the encoder itself, on the same clips in the same process.
-
-    The pass reads the clips' sound, makes their spectrograms, runs the encoder up to the site and gathers every unit's
-    statistics; the bare encoder gets finished spectrograms. Both take turns, and each one's best time counts.
-    """
-    import torch
-
-    import wspy
-    from wspy.atlas.build import BATCH_CLIPS
-    from wspy.audio import log_mel
-    from wspy.corpus import Corpus
-    from wspy.model import encode
-
-    model, demo = wspy.load_model("tiny.en", "cpu"), wspy.open_corpus("demo")
-    corpus = Corpus.in_memory("bench", ((demo.audio(clip), clip, None) for clip in demo.clips[:PASS_CLIPS]))
-    mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip), model.dims.n_mels)) for clip in corpus.clips])
-    bare: dict[str | None, list[float]] = {None: [], SITE: []}
-    whole = []
-    for _ in range(PASS_REPEATS):
-        for stop_after, times in bare.items():
-            start = time.monotonic()
-            with torch.inference_mode():
-                for first in range(0, PASS_CLIPS, BATCH_CLIPS):
-                    encode(model, mels[first : first + BATCH_CLIPS], stop_after=stop_after)
-            times.append(time.monotonic() - start)
-        whole.append(atlas_seconds(model, corpus))
-    return [
-        Row(f"pass of {SITE} / bare encoder", f"{min(whole) / min(bare[None]):.2f} x", "at most 1.25 x"),
-        Row("pass / bare encoder up to that site", f"{min(whole) / min(bare[SITE]):.2f} x"),
-        Row(f"bare encoder, {PASS_CLIPS} clips of 30 s with padding", f"{min(bare[None]):.1f} s"),
-    ]
-
-
-def atlas_seconds(model: Model, corpus: Corpus) -> float:
-    """How long it takes to build the atlas of one site from nothing."""
-    from wspy.atlas import ensure_atlas
-
-    start = time.monotonic()
-    atlas = ensure_atlas(SITE, model.reference, corpus, model=lambda: model)
-    seconds = time.monotonic() - start
-    shutil.rmtree(atlas.folder)
-    return seconds
-
-
 def best_of(command: Sequence[str], environment: dict[str, str]) -> Usage:
     """The quickest of several runs: what the machine can do when nothing else is in its way."""
     return min((used(command, environment) for _ in range(REPEATS)), key=lambda usage: usage.seconds)
@@ -168,11 +106,6 @@ def used(command: Sequence[str], environment: dict[str, str]) -> Usage:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
     return Usage(seconds, peak_mb(usage))
-
-
-def peak_mb(usage: resource.struct_rusage) -> float:
-    """Peak memory in MB: the kernel counts kilobytes on Linux, bytes on macOS."""
-    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,17 @@ ALL = [
     figures.histogram("h", [0, 1, 2], [4, 5], x_title="peak", marks=[(0.5, "#1"), (9.0, "#2")], log_y=True),
     figures.bars("b", ["a", "b"], [1, 2], x_title="n", y_title="phone", lower=[0.5, 1], upper=[2, 3]),
     figures.stacked_bars("s", ["a", "b"], {str(n): [n, 1.0] for n in range(9)}, x_title="share", y_title="range"),
+    figures.curves(
+        "c",
+        [
+            figures.Curve("<b>one</b>", [1, 10, 100], [0.5, None, 0.1], [0.4, None, 0.0], [0.6, None, 0.2]),
+            figures.Curve("two", [1, 10], [1.0, 2.0]),
+        ],
+        x_title="k (frames)",
+        y_title="WER",
+        log_x=True,
+        x_labels=[(1, "1"), (10, "10"), (100, "full")],
+    ),
 ]
 
 
@@ -182,3 +193,145 @@ def test_mismatched_lengths_are_refused() -> None:
         figures.bars("b", ["a"], [1], x_title="x", y_title="y", lower=[0])
     with pytest.raises(ValueError, match="bands x frames"):
         figures.spectrogram("t", np.zeros((80, 0), np.float32), duration_s=1)
+
+
+def test_curves_keep_gaps_and_shade_each_stretch_between_its_bounds() -> None:
+    curve = figures.Curve(NASTY, [1, 2, 3, 4], [1, 2, None, 4], [0, 1, None, 3], [2, 3, None, 5])
+    data, layout = parts(figures.curves("c", [curve], x_title="k", y_title="WER"))
+    first, second, line = data
+    assert (first["x"], first["y"]) == ([1, 2, 2, 1], [2, 3, 1, 0])
+    assert (second["x"], second["y"]) == ([4, 4], [5, 3])
+    assert line["y"] == [1, 2, None, 4] and line["customdata"][0] == " (0 to 2)" and line["customdata"][2] == ""
+    assert "<" not in line["name"] and not line["showlegend"]
+    assert layout["yaxis"]["rangemode"] == "tozero"
+
+
+@pytest.mark.parametrize(
+    ("curve", "log_x"),
+    [
+        (figures.Curve("c", [1, 2], [1.0]), False),
+        (figures.Curve("c", [1], [1.0], lower=[0.0]), False),
+        (figures.Curve("c", [0], [1.0]), True),
+    ],
+)
+def test_curves_refuse_what_cannot_be_drawn(curve: figures.Curve, log_x: bool) -> None:
+    with pytest.raises(ValueError, match="c:"):
+        figures.curves("c", [curve], x_title="x", y_title="y", log_x=log_x)
+
+
+# --- maps -------------------------------------------------------------------------------------------------
+
+
+SECONDS = figures.Axis("looked at: time (s)", step=0.02)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_heatmap_keeps_every_peak_when_it_is_downsampled(signed: bool) -> None:
+    values = np.random.default_rng(0).random((1500, 700), dtype=np.float32)
+    values[1234, 567] = -9.0 if signed else 9.0
+    figure = figures.heatmap("m", values, x=SECONDS, y=SECONDS, value="relevance", diverging=signed)
+    data, layout = parts(figure)
+    cells = unpacked(data[0]["z"])
+    assert cells.shape == (300, 234)
+    assert cells[1234 // 5, 567 // 3] == (-9.0 if signed else 9.0)
+    block = values[5:10, 6:9]
+    assert cells[1, 2] == block.max()
+    # The middle of the first block of five frames and three frames.
+    assert data[0]["y0"] == pytest.approx(0.04) and data[0]["dy"] == pytest.approx(0.1)
+    assert data[0]["x0"] == pytest.approx(0.02) and data[0]["dx"] == pytest.approx(0.06)
+    assert (data[0]["zmin"], data[0]["zmax"]) == ((-9.0, 9.0) if signed else (pytest.approx(cells.min()), 9.0))
+    assert layout["yaxis"]["autorange"] == "reversed" and not layout["xaxis"].get("fixedrange")
+    assert "up to" in data[0]["hovertemplate"] and len(json.dumps(figure.spec)) < 600_000
+
+
+def test_heatmap_with_labels_keeps_every_line_and_writes_its_numbers() -> None:
+    heads = figures.Axis("head", labels=["0", "1", NASTY])
+    layers = figures.Axis("layer", labels=["a", "b"])
+    values = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, 6.0]])
+    data, layout = parts(figures.heatmap("m", values, x=heads, y=layers, value=NASTY))
+    np.testing.assert_array_equal(unpacked(data[0]["z"]), values.astype(np.float32))
+    assert layout["xaxis"]["range"] == [-0.5, 2.5] and layout["yaxis"]["range"] == [1.5, -0.5]
+    assert data[0]["texttemplate"] and (data[0]["zmin"], data[0]["zmax"]) == (1.0, 6.0)
+    assert "<b>" not in json.dumps([data, layout])
+
+
+def test_heatmap_of_nothing_but_one_value_or_none_has_a_range() -> None:
+    for value in (0.0, np.nan):
+        data, _ = parts(figures.heatmap("m", np.full((2, 2), value), x=SECONDS, y=SECONDS, value="v"))
+        assert data[0]["zmin"] < data[0]["zmax"]
+
+
+def test_heatmap_contrast_gives_small_values_more_of_the_colours() -> None:
+    data, _ = parts(figures.heatmap("m", np.eye(3), x=SECONDS, y=SECONDS, value="v", contrast=2.0))
+    stops = [at for at, _ in data[0]["colorscale"]]
+    assert stops[0] == 0 and stops[-1] == 1 and stops[3] == pytest.approx((3 / 9) ** 2)
+
+
+@pytest.mark.parametrize("figure_of", [(300, 4), (2, 1500)])
+def test_plotly_takes_maps(figure_of: tuple[int, int]) -> None:
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    figure = figures.heatmap("m", np.ones(figure_of), x=SECONDS, y=SECONDS, value="v", contrast=3.0)
+    graph_objects.Figure(figure.spec)
+    _, layout = parts(figure)
+    assert layout["xaxis"]["title"]["text"] and layout["yaxis"]["title"]["text"]
+
+
+def test_heatmap_refuses_what_is_no_matrix() -> None:
+    with pytest.raises(ValueError, match="rows and columns"):
+        figures.heatmap("m", np.zeros((0, 3)), x=SECONDS, y=SECONDS, value="v")
+    with pytest.raises(ValueError, match="3 lines, but 2 labels"):
+        figures.heatmap("m", np.zeros((2, 3)), x=figures.Axis("h", labels=["a", "b"]), y=SECONDS, value="v")
+
+
+# --- scatter ----------------------------------------------------------------------------------------------
+
+
+def points(n: int, n_groups: int) -> Figure:
+    return figures.scatter(
+        "p",
+        np.arange(n),
+        np.arange(n) * 2.0,
+        [f"point {at}" for at in range(n)],
+        x_title="UMAP 1 (no unit)",
+        y_title="UMAP 2 (no unit)",
+        groups=[None if at % 5 == 0 else f"group {at % n_groups}" for at in range(n)],
+        highlights={"word": [3], "none of these": [], "near": [4, 5]},
+    )
+
+
+@pytest.mark.parametrize(("n", "n_groups"), [(30, 3), (30, 12), (60, 40), (2500, 3)])
+def test_scatter_shows_every_point_once_and_the_highlights_above(n: int, n_groups: int) -> None:
+    figure = points(n, n_groups)
+    test_plotly_takes_every_specification(figure)
+    test_every_axis_says_what_it_shows(figure)
+    data, _ = parts(figure)
+    *crowd, near, word = data  # the first highlight lies on top
+    assert [word["name"], near["name"]] == ["word", "near"] and near["customdata"] == ["point 4", "point 5"]
+    assert word["legendrank"] < near["legendrank"]
+    np.testing.assert_array_equal(unpacked(word["x"]), [3])
+    np.testing.assert_array_equal(np.sort(np.concatenate([unpacked(trace["x"]) for trace in crowd])), np.arange(n))
+    texts = sorted(text.partition(" (")[0] for trace in crowd for text in trace["text"])
+    assert texts == sorted(f"point {at}" for at in range(n))
+    assert {trace["type"] for trace in data} == {"scatter"}  # WebGL is not everywhere
+    assert len(crowd) == (1 if n_groups > 12 else n_groups + 1)
+
+
+def test_scatter_escapes_labels_and_refuses_what_does_not_fit() -> None:
+    figure = figures.scatter(
+        NASTY, [0], [0], [NASTY], x_title=NASTY, y_title=NASTY, groups=[NASTY], highlights={NASTY: [0]}
+    )
+    text = json.dumps(figure.spec)
+    assert "<b>" not in text and "<a " not in text and "&lt;b&gt;" in text
+    with pytest.raises(ValueError, match="2 points"):
+        figures.scatter("p", [0, 1], [0, 1], ["a"], x_title="x", y_title="y")
+    with pytest.raises(ValueError, match="does not exist"):
+        figures.scatter("p", [0], [0], ["a"], x_title="x", y_title="y", highlights={"h": [1]})
+
+
+def test_scatter_writes_labels_that_have_room_most_important_first() -> None:
+    places = [0.0, 0.001, 0.5, 1.0]
+    figure = figures.scatter(
+        "p", places, places, list("abcd"), x_title="x", y_title="y", highlights={"first": [1], "then": [0, 2]}
+    )
+    data, _ = parts(figure)
+    assert {trace["name"]: trace["text"] for trace in data[1:]} == {"first": ["b"], "then": ["", "c"]}

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTRAS = ("offline", "base", "hub", "dev", "docs")
+EXTRAS = ("offline", "base", "hub", "words", "dev", "docs")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
-    from wspy.atlas import SiteAtlas
+    from wspy.atlas import SiteAtlas, Speed
     from wspy.corpus import Clip, Corpus
     from wspy.model import Model, ModelReference
 
@@ -151,14 +151,31 @@ class Context:
         return np.random.default_rng(self.seed)
 
     def atlas(self, site: str) -> SiteAtlas:
-        """The statistics of every unit of a site over the corpus, from disk, or computed in one pass and kept.
+        """The statistics of every unit of a site over the corpus: see `atlases`."""
+        return self.atlases([site])[0]
+
+    def atlases(
+        self, sites: Sequence[str], *, speed: Speed | None = None, random_weights: bool = False
+    ) -> list[SiteAtlas]:
+        """The statistics of every unit of some sites over the corpus, from disk, or computed in one pass and kept.
+
+        Args:
+            sites: Module paths, or `mel` for the spectrogram itself, whose bands are units to compare with.
+            speed: `exact` or `condensed`; None takes what is there, and computes `exact` where nothing is.
+            random_weights: The control: hear with the model's weights shuffled, by the run's seed.
 
         Raises:
             UnknownSite: the model has no such site.
         """
-        from wspy.atlas import ensure_atlas
+        from wspy.atlas import ensure_atlases
 
-        return ensure_atlas(site, self.reference, self.corpus, model=lambda: self.model, progress=self.progress)
+        reference, model = self.reference, lambda: self.model
+        if random_weights:
+            from wspy.model import random_reference
+            from wspy.model import random_weights as shuffled
+
+            reference, model = random_reference(reference, self.seed), lambda: shuffled(self.model, self.seed)
+        return ensure_atlases(sites, reference, self.corpus, model=model, speed=speed, progress=self.progress)
 
     def audio(self, of: Clip | Path) -> Float32[np.ndarray, " sample"]:
         """Mono samples at 16 kHz of a clip of the corpus, or of a file that the user gave."""

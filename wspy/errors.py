@@ -199,6 +199,39 @@ class OutdatedAtlas(DamagedAtlas):
     """An atlas whose layout an earlier wspy wrote; it is built anew without a word."""
 
 
+class PartsDoNotFit(InputError):
+    """Parts of an atlas that do not make up one whole."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"These parts do not make an atlas: {why}. Give each part that `wspy atlas build --part I/N` wrote, once."
+        )
+
+
+class UnknownAtlas(InputError):
+    """No atlas of such a site is kept."""
+
+    def __init__(self, pattern: str, known: Iterable[str]) -> None:
+        super().__init__(f"No atlas of {pattern!r} is kept here.{known_names(pattern, known)} See: wspy atlas list")
+
+
+class NoPhones(InputError):
+    """Phones were asked for, and the atlas has none."""
+
+    def __init__(self, corpus: str, site: str) -> None:
+        super().__init__(
+            f"No phones were counted for {site} over corpus {corpus!r}: they need a corpus with phones "
+            "(wspy corpus align NAME) and a site over frames of sound."
+        )
+
+
+class BadPart(InputError):
+    """A part of an atlas that cannot be built as it was asked for."""
+
+    def __init__(self, given: str, why: str) -> None:
+        super().__init__(f"--part {given} cannot be built: {why}. Give for instance: --part 2/4 --out FOLDER")
+
+
 class NotStepwise(InputError):
     """An atlas was asked for a site whose units have no value per frame or token, or for several sites."""
 
@@ -216,6 +249,21 @@ class NoText(InputError):
         super().__init__(
             f"No clip of corpus {corpus!r} has a text to teach the decoder: make it with texts or --align."
         )
+
+
+# --- phone statistics -------------------------------------------------------------------------------------
+
+
+class DifferentCalibration(InputError):
+    """Two atlases whose phone statistics were not counted alike cannot be merged."""
+
+    def __init__(self, lag: int, other_lag: int) -> None:
+        how = f"at lags of {lag} and {other_lag} frames" if lag != other_lag else "with ranks of different clips"
+        super().__init__(
+            f"These phone statistics were counted {how}, so they cannot be merged: build the second atlas again "
+            "with the calibration of the first."
+        )
+        self.lag, self.other_lag = lag, other_lag
 
 
 # --- audio ------------------------------------------------------------------------------------------------
@@ -437,3 +485,110 @@ class NothingAligned(InputError):
         super().__init__(
             f"No clip of corpus {corpus!r} could be aligned ({why}): give texts in English, or --words and --phones."
         )
+
+
+# --- words in and out of the decoder ----------------------------------------------------------------------
+
+
+class EmptyCut(InputError):
+    """A stretch of frames or seconds that ends before it begins, or is given by half."""
+
+    def __init__(self, start: str, stop: str) -> None:
+        super().__init__(f"A cut from {start} to {stop} holds nothing: give a stop after the start.")
+
+
+class BadCut(InputError):
+    """What is to be chopped was said in two ways, by half, or for no recording."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}: give a recording with --start and --stop, --start-s and --stop-s, or --word.")
+
+
+class WordNotHeard(InputError):
+    """A word to be chopped that the model did not write, or not that often."""
+
+    def __init__(self, word: str, heard: Iterable[str], occurrence: int | None = None) -> None:
+        which = "" if occurrence is None else f" a {occurrence}. time" if occurrence > 1 else ""
+        super().__init__(f"The model does not hear {word!r}{which} here. It hears: {', '.join(heard) or 'no word'}.")
+
+
+class NothingHeard(InputError):
+    """Audio for which the model writes no word, where words are needed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The model writes no word for {what}: give a recording of speech, or a cut by frames.")
+
+
+class EmptyPrompt(InputError):
+    """A prompt without a token."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The prompt is empty: give a word with the space before it, such as --prompt ' traffic' (what the model "
+            "predicts without a prompt is shown beside)."
+        )
+
+
+class UnknownToken(InputError):
+    """A special token that this model does not have."""
+
+    def __init__(self, token: str, known: Iterable[str]) -> None:
+        nearest = difflib.get_close_matches(token, list(known), n=3)
+        hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+        super().__init__(f"This model has no token {token}.{hint} Plain words need no <| |>.")
+
+
+class EnglishOnly(InputError):
+    """Something that only multilingual models do."""
+
+    def __init__(self, model: str, what: str) -> None:
+        super().__init__(f"{model} is an English-only model and cannot {what}: choose a multilingual one, like base.")
+
+
+# --- relevance --------------------------------------------------------------------------------------------
+
+
+class NothingToExplain(InputError):
+    """Audio for which the model writes no word, where each word was to be explained."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The model writes no word for {what}: give a recording of speech, or use --target encoder.")
+
+
+# --- ablation ---------------------------------------------------------------------------------------------
+
+
+class UnknownPhone(InputError):
+    """A phone that no word of the corpus has."""
+
+    def __init__(self, phone: str, corpus: str, known: Iterable[str]) -> None:
+        super().__init__(f"No word of corpus {corpus!r} has a phone {phone!r}.{known_names(phone, known)}")
+
+
+class PhoneNeedsAlignment(InputError):
+    """Words with a phone were asked for, and the corpus does not know its phones."""
+
+    def __init__(self, corpus: str) -> None:
+        super().__init__(
+            f"--phone needs words and phones that are aligned: run wspy corpus align {corpus}, or leave --phone out."
+        )
+
+
+# --- embeddings -------------------------------------------------------------------------------------------
+
+
+class EmptyWord(InputError):
+    """Nothing, or spaces alone, where a word was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("--word is empty: give a token, with the space before it, such as --word ' rug'.")
+
+
+class NotOneToken(InputError):
+    """A word that the model writes with several tokens, so that it has no embedding of its own."""
+
+    def __init__(self, word: str, pieces: Iterable[str], instead: Iterable[str]) -> None:
+        written = " + ".join(map(repr, pieces))
+        near = ", ".join(map(repr, instead))
+        choice = f"choose one of these, or {near}" if near else "choose one of these"
+        super().__init__(f"{word!r} is no single token of this model, but {written}: {choice}.")

@@ -301,7 +301,7 @@ def _command(analysis: AnyAnalysis, inputs: Inputs, context: Context, used: dict
         if value is None:
             continue
         flag = "--" + field.name.replace("_", "-")
-        if field.kind == "audio" and field.required:
+        if field.kind == "audio":
             words.append(str(value))
         elif field.kind == "flag":
             words.append(flag if value else "--no-" + flag[2:])

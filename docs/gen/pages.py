@@ -36,7 +36,9 @@ def inputs(analysis: str) -> str:
     rows = ["| option | default | meaning |", "| --- | --- | --- |"]
     for field in input_fields(load_plugins().analysis(analysis).Inputs):
         default = "required" if field.required else f"`{field.default}`"
-        rows.append(f"| `--{field.name.replace('_', '-')}` | {default} | {_cell(field.description)} |")
+        name = field.name.replace("_", "-")
+        option = name.upper() if field.kind == "audio" else f"--{name}"  # audio is given by position
+        rows.append(f"| `{option}` | {default} | {_cell(field.description)} |")
     return "\n".join(rows)
 
 

@@ -20,76 +20,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 import wspy
-from wspy.fields import Count, Layer, Unit
+from wspy.fields import Count, Layer, SiteName, Unit
+from wspy.units import Sign, UnitResult, mlp_site, unit_page, unit_result
 
-Sign = Literal["positive", "negative"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Span(_Part):
-    """A labelled stretch of a clip."""
-
-    start_s: float = Field(description="Start in seconds from the clip's start.")
-    end_s: float = Field(description="End in seconds.")
-    label: str = Field(description="Word or phone.")
+SIGNS: dict[str, tuple[Sign, ...]] = {
+    "positive": ("positive",),
+    "negative": ("negative",),
+    "both": ("positive", "negative"),
+}
 
 
-class Example(_Part):
-    """One clip that the neuron responds to."""
-
-    clip: str = Field(description="Id of the clip in the corpus.")
-    activation: float = Field(description="Activation at the peak, in the site's own units.")
-    peak_s: float = Field(
-        description="Time of the peak in seconds: the centre of the frame, or when the token is heard."
-    )
-    word: str | None = Field(description="Word at the peak; null where the corpus has no alignment there.")
-    phone: str | None = Field(description="Phone at the peak; null where the corpus has no alignment there.")
-    speaker: str | None = Field(description="Speaker, where known.")
-    text: str | None = Field(description="What is said in the clip, where known.")
-    duration_s: float = Field(description="Length of the clip in seconds.")
-    words: tuple[Span, ...] = Field(description="Words of the clip with their times.")
-    phones: tuple[Span, ...] = Field(description="Phones of the clip with their times.")
-    audio: wspy.Media = Field(description="The clip, the sound around the peak amplified, the rest quieter.")
-    excerpt: wspy.Media = Field(description="The half second around the peak.")
-
-
-class PhoneShare(_Part):
-    """How often a phone is heard at the peaks of the top examples."""
-
-    phone: str = Field(description="In the phone set of the corpus' alignment.")
-    count: int = Field(description="Top examples with this phone at the peak.")
-    share: float = Field(description="`count` over all top examples that have a phone.")
-    low: float = Field(description="Lower end of the 95 % Wilson interval of the share.")
-    high: float = Field(description="Upper end of the 95 % Wilson interval of the share.")
-    base: float = Field(description="Share of the corpus' aligned time that is this phone: what chance would give.")
-
-
-class Range(_Part):
-    """Clips whose peak falls into one tenth of the way from zero to the highest peak."""
-
-    low: float = Field(description="Lower end, as activation.")
-    high: float = Field(description="Upper end, as activation.")
-    examples: tuple[Example, ...] = Field(description="A sample of the clips that peak in the range.")
-
-
-class SignResult(_Part):
-    """What the neuron responds to in one direction."""
-
-    sign: Sign = Field(description="positive: the highest activations; negative: the lowest.")
-    examples: tuple[Example, ...] = Field(description="Clips with the most extreme peaks, strongest first.")
-    phones: tuple[PhoneShare, ...] = Field(description="Phones at the peaks of `examples`, most frequent first.")
-    ranges: tuple[Range, ...] = Field(description="Examples from ten activation ranges, strongest range first.")
-    bin_edges: tuple[float, ...] = Field(description="Edges of the histogram's bins, as magnitude of the peak.")
-    bin_counts: tuple[int, ...] = Field(description="Clips that peak within each bin.")
-
-
-class Neuron(wspy.Analysis["Neuron.Inputs", "Neuron.Result"]):
+class Neuron(wspy.Analysis["Neuron.Inputs", UnitResult]):
     """Maximally activating examples of an MLP neuron, to look at and to listen to."""
 
     api = 1
@@ -107,34 +51,41 @@ class Neuron(wspy.Analysis["Neuron.Inputs", "Neuron.Result"]):
             "positive", description="Look at the highest activations, the lowest, or both."
         )
 
-    class Result(wspy.Result):
-        site: str = Field(description="Module path of the neuron's layer.")
-        idx: int = Field(description="Neuron within the layer.")
-        position: Literal["frame", "token"] = Field(description="What activations run over.")
-        model: str = Field(description="Name of the model.")
-        corpus: str = Field(description="Name of the corpus.")
-        alignment: str | None = Field(description="Where words and phones come from; null without alignment.")
-        n_clips: int = Field(description="Clips that were heard.")
-        n_positions: int = Field(description="Frames of sound, or tokens of text, that were heard; no padding.")
-        mean: float = Field(description="Mean activation over all frames or tokens.")
-        std: float = Field(description="Standard deviation of the activation.")
-        minimum: float = Field(description="Lowest activation.")
-        maximum: float = Field(description="Highest activation.")
-        density: float = Field(description="Share of frames or tokens with an activation above zero.")
-        signs: tuple[SignResult, ...] = Field(description="One per direction that was asked for.")
-        pictures: wspy.Media = Field(description="Arrays by name of the audio: log-mel, activation, its times.")
+    Result = UnitResult
 
-    def run(self, inputs: Neuron.Inputs, context: wspy.Context) -> Neuron.Result:
-        from wspy_neuron.listen import listen
+    def run(self, inputs: Neuron.Inputs, context: wspy.Context) -> UnitResult:
+        site = mlp_site(context, inputs.side, inputs.layer, inputs.idx)
+        return unit_result(context, site, inputs.idx, top=inputs.top, signs=SIGNS[inputs.sign])
 
-        return listen(inputs, context)
+    def view(self, result: UnitResult) -> list[wspy.Block]:
+        return unit_page(result)
 
-    def view(self, result: Neuron.Result) -> list[wspy.Block]:
-        from wspy_neuron.page import page
 
-        return page(result)
+class UnitPage(wspy.Analysis["UnitPage.Inputs", UnitResult]):
+    """The page of a neuron, for a unit of any site that has one value per frame or token."""
+
+    api = 1
+    name = "unit"
+    summary = "What one unit of any site responds to, with audio."
+
+    class Inputs(wspy.Inputs):
+        site: SiteName = Field(description="Module path, as `wspy sites` lists them.")
+        idx: Unit = Field(description="Unit within the site, counted from 0.")
+        top: Count = Field(10, le=25, description="How many of the strongest clips to show, 1 to 25.")
+        sign: Literal["positive", "negative", "both"] = Field(
+            "positive", description="Look at the highest activations, the lowest, or both."
+        )
+
+    Result = UnitResult
+
+    def run(self, inputs: UnitPage.Inputs, context: wspy.Context) -> UnitResult:
+        return unit_result(context, inputs.site, inputs.idx, top=inputs.top, signs=SIGNS[inputs.sign])
+
+    def view(self, result: UnitResult) -> list[wspy.Block]:
+        return unit_page(result)
 
 
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
     register(Neuron)
+    register(UnitPage)

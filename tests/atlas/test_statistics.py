@@ -36,8 +36,8 @@ def clips(seed: int, count: int, longest: int = 140) -> list[np.ndarray]:
     return made
 
 
-def gathered(activations: list[np.ndarray], which: list[int]) -> SiteStatistics:
-    statistics = SiteStatistics(N_UNITS)
+def gathered(activations: list[np.ndarray], which: list[int], top: int = TOP) -> SiteStatistics:
+    statistics = SiteStatistics(N_UNITS, top)
     for at in which:
         statistics.update(activations[at], at, f"clip-{at}")
     return statistics
@@ -150,17 +150,22 @@ def test_samples_do_not_prefer_a_clip_for_its_place():
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_order_and_grouping_of_merges_gives_the_same_to_the_bit(data):
-    activations = clips(data.draw(st.integers(0, 5)), 40, longest=20)
-    whole = gathered(activations, list(range(40)))
+    activations, top = clips(data.draw(st.integers(0, 5)), 40, longest=20), data.draw(st.sampled_from([1, 3, TOP, 60]))
+    whole = gathered(activations, list(range(40)), top)
     order = data.draw(st.permutations(range(40)))
     n_cuts = data.draw(st.integers(1, 6))
     cuts = sorted(data.draw(st.lists(st.integers(0, 40), min_size=n_cuts, max_size=n_cuts)))
-    parts = [gathered(activations, list(order[a:b])) for a, b in zip([0, *cuts], [*cuts, 40], strict=True)]
+    parts = [gathered(activations, list(order[a:b]), top) for a, b in zip([0, *cuts], [*cuts, 40], strict=True)]
     while len(parts) > 1:
         i = data.draw(st.integers(0, len(parts) - 2))
         first, second = parts.pop(i), parts.pop(i)
         parts.insert(i, first.merge(second) if data.draw(st.booleans()) else second.merge(first))
     assert same(parts[0], whole)
+
+
+def test_statistics_that_keep_another_number_of_clips_do_not_merge(many):
+    with pytest.raises(ValueError, match="cannot merge"):
+        gathered(many, [0], top=3).merge(gathered(many, [1], top=4))
 
 
 def test_arrays_round_trip(many):

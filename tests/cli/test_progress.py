@@ -146,3 +146,16 @@ def test_a_file_name_cannot_steer_the_terminal():
     stream = io.StringIO()
     Lines(stream).note("Skipped: \x1b[2Ja.wav")
     assert "\x1b" not in stream.getvalue() and "a.wav" in stream.getvalue()
+
+
+def test_slow_bursts_do_not_fool_the_estimate():
+    """Batches of eight that take a minute each, longer than the window: the first of a batch ends the wait for all."""
+    now = [0.0]
+    estimate = Estimate(160, clock=lambda: now[0])
+    for item in range(80):
+        if item % 8 == 0:
+            now[0] += 60.0
+        now[0] += 0.001
+        estimate.advance()
+        if item >= 40:
+            assert estimate.left_s == pytest.approx((160 - item) * 60 / 8, rel=0.35)

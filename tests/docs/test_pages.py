@@ -340,9 +340,9 @@ def test_the_files_of_a_corpus_have_the_fields_that_are_documented(tmp_path: Pat
 def test_the_arrays_of_an_atlas_are_those_that_are_documented() -> None:
     from wspy.atlas import SiteStatistics
 
-    documented = table("reference/formats.md", "Atlases", 1)
+    documented = table("reference/formats.md", "statistics.safetensors")
     names = {name.replace("SIGN", sign) for name in documented for sign in ("positive", "negative")}
-    statistics = SiteStatistics(4)
+    statistics = SiteStatistics(4, top=7)
     rng = np.random.default_rng(0)
     for clip in range(5):
         statistics.update(rng.standard_normal((120, 4)).astype(np.float32), clip, f"clip {clip}")
@@ -351,7 +351,7 @@ def test_the_arrays_of_an_atlas_are_those_that_are_documented() -> None:
     for name, (kind, shape, _) in documented.items():
         array = arrays[name.replace("SIGN", "positive")]
         kept = len(arrays["positive.samples.value"])
-        sizes = {"U": 4, "U + 1": 5, "P": kept}
+        sizes = {"U": 4, "U + 1": 5, "P": kept, "K": 7}
         assert str(array.dtype) == kind, name
         assert array.shape == tuple(sizes.get(part) or int(part) for part in shape.split(", ")), name
     # What the page says of one example can be computed from the file alone.
@@ -361,6 +361,62 @@ def test_the_arrays_of_an_atlas_are_those_that_are_documented() -> None:
     assert trace[at] == pytest.approx(arrays["positive.top.value"][2, 0], rel=0.01)
     whole, fraction = (int(part) for part in arrays["sum"][2])
     assert (whole + fraction / 2**52) / arrays["counts"][1] == pytest.approx(0, abs=0.2)
+
+
+def test_the_phones_of_an_atlas_are_stored_as_documented(tmp_path: Path) -> None:
+    import json
+
+    from safetensors.numpy import load_file
+
+    from wspy.atlas import ensure_atlas
+    from wspy.atlas.phones import bin_edges
+    from wspy.testing import tiny_whisper
+
+    rng = np.random.default_rng(0)
+    phones = [wspy.Interval(at / 10, (at + 1) / 10, "AA" if at % 2 else "T") for at in range(10)]
+    aligned = wspy.Alignment((), tuple(phones), "ARPABET", "planted")
+    sounds = [rng.normal(scale=0.1, size=16_000).astype(np.float32) for _ in range(3)]
+    corpus = Corpus.in_memory("hiss", [(sound, Clip(f"{n}"), aligned) for n, sound in enumerate(sounds)])
+    model = tiny_whisper()
+    atlas = ensure_atlas("encoder.blocks.0.mlp.1", model.reference, corpus, model=lambda: model)
+    arrays = load_file(atlas.folder / "phones.safetensors")
+    documented = table("reference/formats.md", "phones.safetensors")
+    assert set(arrays) == set(documented)
+    sizes = {"U": 256, "U + 1": 257, "F": 2}
+    for name, (kind, shape, _) in documented.items():
+        assert str(arrays[name].dtype) in (("int16", "int32", "int64") if kind == "integer" else (kind,)), name
+        if shape != "bytes":
+            assert arrays[name].shape == tuple(sizes.get(part) or int(part) for part in shape.split(", ")), name
+    assert json.loads(arrays["phones"].tobytes()) == ["AA", "T"]
+
+    # Packed as the page says, by a reader of its own.
+    def packed(name: str, unit: int, n: int) -> list[int]:
+        data = arrays[f"{name}.data"][slice(*arrays[f"{name}.offset"][unit : unit + 2])]
+        levels = [n]
+        while len(levels) < 2 or levels[-1] > 1:
+            levels.append(-(-levels[-1] // 8))
+        numbers, at = [int(data[0])], 1
+        for n_numbers in levels[-2::-1]:
+            wider = []
+            for width in numbers:
+                planes = [format(byte, "08b") for byte in data[at : at + width]]
+                wider += [sum(int(plane[i]) << bit for bit, plane in enumerate(planes)) for i in range(8)]
+                at += width
+            numbers = wider[:n_numbers]
+        assert at == len(data)
+        return numbers
+
+    unit = atlas.unit_phones(9)
+    histogram = np.array(packed("histogram", 9, 2 * 2 * 253)).reshape(2, 2, 253)
+    assert np.array_equal(histogram, unit.histogram)
+    sums = [number // 2 if number % 2 == 0 else -(number + 1) // 2 for number in packed("sums", 9, 2 * 7)]
+    assert np.array_equal(np.array(sums).reshape(2, 7), unit.sums)
+    middle = 255 * arrays["group_counts"] // 2
+    assert np.array_equal(arrays["rank_excess"][9] + middle, unit.rank_sums)
+    octaves = [(-27, -9, 1), (-9, -3, 4), (-3, 6, 8), (6, 9, 4)]
+    above = [2.0**o * (1 + i / n) for low, high, n in octaves for o in range(low, high) for i in range(n)] + [2.0**9]
+    edges = np.array([-edge for edge in above[::-1]] + above)
+    assert np.array_equal(bin_edges(), edges.astype(np.float32))
 
 
 def test_every_variable_that_wspy_reads_is_documented() -> None:

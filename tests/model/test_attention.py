@@ -11,8 +11,8 @@ import whisper
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper, disable_sdpa
 
-from wspy.errors import UnknownSite
-from wspy.model import Model, attention_bias, capture, encode, patch
+from wspy.errors import OutOfRange, UnknownSite
+from wspy.model import Model, attention_bias, band_bias, capture, encode, for_heads, patch
 from wspy.model.attention import ObservedAttention
 from wspy.testing import tiny_whisper
 
@@ -175,6 +175,41 @@ def test_a_key_weight_counts_a_key_many_times(mel: Tensor) -> None:
     weight[-1] = torch.log(torch.tensor(2.0))
     with attention_bias(model, {"encoder.blocks.0.attn": weight}):
         assert torch.allclose(attention(x, x)[0], expected, atol=1e-5)
+
+
+def test_a_band_is_what_eager_attention_over_neighbours_gives(tiny: Model, mel: Tensor) -> None:
+    k = 7
+    site = "encoder.blocks.0.attn"
+    with capture(tiny, [f"{site}_ln", f"{site}.pattern"]) as plain:
+        encode(tiny, mel)
+    with attention_bias(tiny, {site: band_bias(k)}), capture(tiny, f"{site}.heads") as masked:
+        encode(tiny, mel)
+    pattern = plain[f"{site}.pattern"].clone()
+    frame = torch.arange(1500)
+    pattern[..., (frame[:, None] - frame).abs() > k] = 0
+    pattern /= pattern.sum(-1, keepdim=True)
+    values = tiny.whisper.encoder.blocks[0].attn.value(plain[f"{site}_ln"]).view(2, 1500, 2, 32)
+    assert torch.allclose(torch.einsum("bhqk,bkhd->bqhd", pattern, values), masked[f"{site}.heads"], atol=1e-5)
+
+
+def test_a_bias_for_one_head_leaves_the_others(tiny: Model, mel: Tensor) -> None:
+    site = "encoder.blocks.1.attn"
+    with capture(tiny, f"{site}.heads") as plain:
+        encode(tiny, mel)
+    with attention_bias(tiny, {site: for_heads(band_bias(3), [1], 2)}), capture(tiny, f"{site}.heads") as masked:
+        encode(tiny, mel)
+    before, after = plain[f"{site}.heads"], masked[f"{site}.heads"]
+    assert torch.allclose(before[:, :, 0], after[:, :, 0], atol=1e-5)
+    assert not torch.allclose(before[:, :, 1], after[:, :, 1], atol=1e-2)
+
+
+def test_bands_and_heads_that_do_not_exist_are_refused() -> None:
+    assert torch.equal(band_bias(5, 5), torch.zeros(5, 5))
+    for k in (0, 6, -1):
+        with pytest.raises(OutOfRange, match="choose 1 to 5"):
+            band_bias(k, 5)
+    with pytest.raises(OutOfRange, match="choose 0 to 1"):
+        for_heads(band_bias(1, 5), [2], 2)
 
 
 def test_random_models_repeat() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wspy.errors import BadShape, InputError, UnknownSite
-from wspy.model import Model, capture, encode, list_sites, patch
+from wspy.errors import BadShape, InputError, OutOfRange, UnknownSite
+from wspy.model import Model, capture, encode, encode_from, list_sites, patch
 from wspy.testing import tiny_whisper
 
 NEURONS = "encoder.blocks.0.mlp.1"
@@ -196,3 +196,13 @@ def test_a_bare_module_works_too(tiny: Model, mel: Tensor) -> None:
     plain = Whisper(ModelDimensions(80, 1500, 64, 2, 1, 51864, 448, 64, 2, 1))
     with pytest.raises(InputError, match=r"wspy\.load_model"), capture(plain, "*.pattern"):
         pass
+
+
+def test_the_encoder_can_begin_at_a_block(tiny: Model, mel: Tensor) -> None:
+    with capture(tiny, "encoder.blocks.0") as cache:
+        features = features_of(tiny, mel)
+    assert torch.equal(encode_from(tiny, cache["encoder.blocks.0"], 1), features)
+    with pytest.raises(OutOfRange, match="choose 0 to 1"):
+        encode_from(tiny, cache["encoder.blocks.0"], 2)
+    with pytest.raises(BadShape, match="residual"):
+        encode_from(tiny, cache["encoder.blocks.0"][:, :100], 1)

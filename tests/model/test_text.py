@@ -19,6 +19,7 @@ from wspy.model import (
     forced_tokens,
     teacher_force,
     transcribe,
+    transcribe_mixed,
 )
 from wspy.model.text import _segments
 from wspy.testing import tiny_whisper
@@ -145,3 +146,22 @@ def test_text_beyond_the_end_of_the_clip_is_cut(tiny: Model) -> None:
     assert whole.until(5.0).text == "Hello there. Thank you."
     assert whole.until(0.05).text == "Hello there."  # what starts at 0 is all there is to say about a very short clip
     assert isinstance(whole.segments[0], Segment)
+
+
+def test_windows_of_one_language_are_decoded_together(
+    multilingual: Model, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str | None, list[float], list[float]]] = []
+
+    def fake(_: Model, audio: Tensor, *, language: str | None, ends_s: list[float]) -> list[Transcription]:
+        marks = [float(row[0, 0]) for row in audio]
+        calls.append((language, marks, ends_s))
+        return [Transcription(f"{mark:.0f}", (), str(language), 0.0, 0.0, ()) for mark in marks]
+
+    monkeypatch.setattr("wspy.model.text.transcribe", fake)
+    audio = torch.arange(4.0).view(4, 1, 1).expand(4, 80, 3000)
+    found = transcribe_mixed(multilingual, audio, ["de", None, "de", "en"], ends_s=[1.0, 2.0, 3.0, 4.0])
+    assert [(heard.text, heard.language) for heard in found] == [("0", "de"), ("1", "None"), ("2", "de"), ("3", "en")]
+    assert calls == [("de", [0, 2], [1.0, 3.0]), (None, [1], [2.0]), ("en", [3], [4.0])]
+    with pytest.raises(BadShape, match="one for each of the 4"):
+        transcribe_mixed(multilingual, audio, ["de"])

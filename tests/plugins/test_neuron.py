@@ -14,8 +14,8 @@ from wspy.corpus import Alignment, Clip, Corpus, Interval
 from wspy.errors import OutOfRange
 from wspy.model import Model, capture, encode
 from wspy.testing import tiny_whisper
+from wspy.units.listen import wilson
 from wspy_neuron import Neuron
-from wspy_neuron.listen import wilson
 
 TONE_HZ, OTHER_HZ = 1000.0, (300.0, 3000.0)
 LAYER, IDX = 1, 7

@@ -1,4 +1,4 @@
-"""The atlas: what is worth remembering about every unit of a site over one corpus, from one pass."""
+"""The atlas: what is worth remembering about every unit of some sites over one corpus, from one pass."""
 
 from __future__ import annotations
 
@@ -6,20 +6,119 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wspy.atlas.build import ensure_atlas
+    from wspy.atlas.build import build_part, ensure_atlas, ensure_atlases, merge_parts
+    from wspy.atlas.hearing import find_probes
+    from wspy.atlas.kept import KeptAtlas, damaged_atlases, kept_atlas, list_atlases, remove_atlases
+    from wspy.atlas.labels import (
+        CLASSES,
+        UnitLabel,
+        auroc,
+        auroc_table,
+        average_precision,
+        beats_control,
+        benjamini_hochberg,
+        broad_class,
+        broad_classes,
+        chosen_on_first_half,
+        class_mix,
+        eligible_phones,
+        label_units,
+        mix_entropy,
+        permuted_auroc_table,
+        range_mix,
+    )
+    from wspy.atlas.phones import LAGS, PhoneStatistics, UnitPhones
     from wspy.atlas.statistics import Examples, SiteStatistics, UnitStatistics, peak_bin_edges, trace_start
-    from wspy.atlas.store import SiteAtlas
+    from wspy.atlas.store import About, SiteAtlas, Speed, Token
+    from wspy.atlas.tracks import PhonePlan
+    from wspy.atlas.words import UnitWords, whole_words
 
 _HOME = {
+    "build_part": "wspy.atlas.build",
     "ensure_atlas": "wspy.atlas.build",
+    "ensure_atlases": "wspy.atlas.build",
+    "merge_parts": "wspy.atlas.build",
+    "find_probes": "wspy.atlas.hearing",
+    "KeptAtlas": "wspy.atlas.kept",
+    "damaged_atlases": "wspy.atlas.kept",
+    "kept_atlas": "wspy.atlas.kept",
+    "list_atlases": "wspy.atlas.kept",
+    "remove_atlases": "wspy.atlas.kept",
+    "CLASSES": "wspy.atlas.labels",
+    "UnitLabel": "wspy.atlas.labels",
+    "auroc": "wspy.atlas.labels",
+    "auroc_table": "wspy.atlas.labels",
+    "average_precision": "wspy.atlas.labels",
+    "beats_control": "wspy.atlas.labels",
+    "benjamini_hochberg": "wspy.atlas.labels",
+    "broad_class": "wspy.atlas.labels",
+    "broad_classes": "wspy.atlas.labels",
+    "chosen_on_first_half": "wspy.atlas.labels",
+    "class_mix": "wspy.atlas.labels",
+    "eligible_phones": "wspy.atlas.labels",
+    "label_units": "wspy.atlas.labels",
+    "mix_entropy": "wspy.atlas.labels",
+    "permuted_auroc_table": "wspy.atlas.labels",
+    "range_mix": "wspy.atlas.labels",
+    "LAGS": "wspy.atlas.phones",
+    "PhoneStatistics": "wspy.atlas.phones",
+    "UnitPhones": "wspy.atlas.phones",
     "Examples": "wspy.atlas.statistics",
     "SiteStatistics": "wspy.atlas.statistics",
     "UnitStatistics": "wspy.atlas.statistics",
     "peak_bin_edges": "wspy.atlas.statistics",
     "trace_start": "wspy.atlas.statistics",
+    "About": "wspy.atlas.store",
     "SiteAtlas": "wspy.atlas.store",
+    "Speed": "wspy.atlas.store",
+    "Token": "wspy.atlas.store",
+    "PhonePlan": "wspy.atlas.tracks",
+    "UnitWords": "wspy.atlas.words",
+    "whole_words": "wspy.atlas.words",
 }
-__all__ = ["Examples", "SiteAtlas", "SiteStatistics", "UnitStatistics", "ensure_atlas", "peak_bin_edges", "trace_start"]
+__all__ = [
+    "CLASSES",
+    "LAGS",
+    "About",
+    "Examples",
+    "KeptAtlas",
+    "PhonePlan",
+    "PhoneStatistics",
+    "SiteAtlas",
+    "SiteStatistics",
+    "Speed",
+    "Token",
+    "UnitLabel",
+    "UnitPhones",
+    "UnitStatistics",
+    "UnitWords",
+    "auroc",
+    "auroc_table",
+    "average_precision",
+    "beats_control",
+    "benjamini_hochberg",
+    "broad_class",
+    "broad_classes",
+    "build_part",
+    "chosen_on_first_half",
+    "class_mix",
+    "damaged_atlases",
+    "eligible_phones",
+    "ensure_atlas",
+    "ensure_atlases",
+    "find_probes",
+    "kept_atlas",
+    "label_units",
+    "list_atlases",
+    "merge_parts",
+    "mix_entropy",
+    "peak_bin_edges",
+    "permuted_auroc_table",
+    "range_mix",
+    "remove_atlases",
+    "trace_start",
+    "whole_words",
+]
 
 
 def __getattr__(name: str) -> object:

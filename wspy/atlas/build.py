@@ -1,49 +1,61 @@
-"""One pass over a corpus: every unit of a site, nothing kept but statistics.
+"""One pass over a corpus: every unit of some sites, nothing kept but statistics.
 
-The corpus is cut into shards of `SHARD_CLIPS` clips. A finished shard lands on disk whole, so an interrupted pass goes
-on where it stopped, and the merged statistics do not depend on where that was.
+Clips are heard in a fixed order, in batches. From time to time all statistics so far land on disk as one checkpoint,
+whole or not at all, so an interrupted pass goes on where it stopped; since all sums are of integers, the finished atlas
+does not depend on where that was. A pass may hear one part of the corpus only; parts merge into the same atlas.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from wspy.atlas.statistics import SiteStatistics
+from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
+from wspy.atlas.labels import auroc_table, average_precision_table
+from wspy.atlas.phones import CALIBRATION_FRAMES, PhonePlan, PhoneStatistics
+from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
+    BUILDING,
     FORMAT,
+    PHONES,
     STATISTICS,
     TOKENS,
+    WORDS,
     About,
     SiteAtlas,
+    Speed,
     Token,
+    corpus_folder,
+    is_built,
     read_about,
-    read_statistics,
+    read_arrays,
     read_tokens,
     site_folder,
-    write_statistics,
+    write_arrays,
     write_tokens,
 )
-from wspy.audio import FRAME_S, n_frames
-from wspy.errors import DamagedAtlas, NoText, NotStepwise, OutdatedAtlas, TooManyTokens
-from wspy.files import locked
-from wspy.model.sites import Site, match_sites
+from wspy.atlas.words import WordStatistics, frequent_words
+from wspy.errors import DamagedAtlas, PartsDoNotFit
+from wspy.files import atomic_folder, locked, replace_folder
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Float, Float32
+    from wspy.corpus import Corpus
+    from wspy.model import Model, ModelReference
 
-    from wspy.corpus import Clip, Corpus
-    from wspy.model import Model, ModelReference, TokenSequence
-
-SHARD_CLIPS = 64
 BATCH_CLIPS = 8
+ORDERED_CLIPS = 64  # within so many clips, those of similar length share a batch
+CHECKPOINT_S = 30.0
+UNITS_AT_ONCE = 16_384  # about 110 kB each; more sites than that take several passes
+Part = tuple[int, int]
+WHOLE: Part = (1, 1)
+FINISHED = "finished"
 
 
 def ensure_atlas(
@@ -52,234 +64,375 @@ def ensure_atlas(
     corpus: Corpus,
     *,
     model: Callable[[], Model],
+    speed: Speed | None = None,
     progress: Progress | None = None,
 ) -> SiteAtlas:
-    """The atlas of a site over a corpus, from disk if it is there, else from one pass that is then kept.
+    """The atlas of one site: see `ensure_atlases`."""
+    return ensure_atlases([site], reference, corpus, model=model, speed=speed, progress=progress)[0]
+
+
+def ensure_atlases(
+    sites: Sequence[str],
+    reference: ModelReference,
+    corpus: Corpus,
+    *,
+    model: Callable[[], Model],
+    speed: Speed | None = None,
+    top: int | None = None,
+    progress: Progress | None = None,
+) -> list[SiteAtlas]:
+    """The atlases of some sites over a corpus, from disk if they are there, else from one pass that is then kept.
 
     Args:
+        sites: Module paths, or `mel` for the spectrogram itself.
         model: Gives the loaded model; called only when there is something left to compute.
+        speed: None takes what is there, and computes `exact` where nothing is.
+        top: How many of the most extreme clips to keep; None takes what is there, and keeps 25 where nothing is.
 
     Raises:
         UnknownSite: the model has no such site.
-        NotStepwise: the site has no value per frame or token.
+        NotStepwise: a site has no value per frame or token.
         NoText: a decoder site, and no clip has a text.
         TooManyTokens, UnknownLanguage: a decoder site, and a clip that this model's decoder cannot read.
         Busy: another process builds the same atlas and does not finish.
     """
-    found = _one_site(site, reference)
-    folder = site_folder(found.name, reference, corpus)
-    if not _is_built(folder):
-        with locked(folder, f"the atlas of {found.name} over corpus {corpus.name!r}"):
-            if not _is_built(folder):
-                _build(found, corpus, folder, model(), progress or Silent())
-    return SiteAtlas(folder)
+    probes = [find_probe(site, reference) for site in sites]
+    folders = [_folder(probe, reference, corpus, speed) for probe in probes]
+
+    def wanted(folder: Path) -> bool:
+        return not is_built(folder) or (top is not None and read_about(folder / STATISTICS).top != top)
+
+    with contextlib.ExitStack() as locks:
+        missing = {folder: probe for probe, folder in zip(probes, folders, strict=True) if wanted(folder)}
+        for folder in sorted(missing):  # always in the same order, so that no two processes wait for each other
+            locks.enter_context(locked(folder, f"the atlas of {folder.name} over corpus {corpus.name!r}"))
+        _land_finished(missing, corpus_folder(reference, corpus) / BUILDING)
+        missing = {folder: probe for folder, probe in missing.items() if wanted(folder)}
+        for group in _groups(list(missing.values())):
+            run = _Pass(group, reference, corpus, model, speed or "exact", top or TOP, WHOLE)
+            with run.alone():
+                run.hear(progress or Silent())
+                run.finish()
+            _land_finished(missing, run.checkpoints.parent)
+    return [SiteAtlas(folder) for folder in folders]
 
 
-def _is_built(folder: Path) -> bool:
-    try:
-        return (folder / STATISTICS).is_file() and bool(read_about(folder / STATISTICS))
-    except OutdatedAtlas:
-        return False
-
-
-def _one_site(name: str, reference: ModelReference) -> Site:
-    """The site of that name, which must give each unit one value per frame or token."""
-    sites = match_sites(name, reference.dims)
-    if len(sites) != 1 or sites[0].kind in ("conv", "pattern"):
-        raise NotStepwise(name)
-    return sites[0]
-
-
-def _build(site: Site, corpus: Corpus, folder: Path, model: Model, progress: Progress) -> None:
-    tokens = _Tokens(model) if site.side == "decoder" else None
-    if tokens:
-        tokens.check(corpus)
-    about = About(
-        format=FORMAT,
-        site=site.name,
-        n_units=site.n_units,
-        position="token" if tokens else "frame",
-        model=model.name,
-        model_sha256=model.sha256,
-        corpus=corpus.name,
-        corpus_hash=corpus.hash,
-        alignment_hash=corpus.alignment_hash if tokens else None,
-        speed="exact",
-    )
-    shards = folder / "shards"
-    starts = range(0, len(corpus.clips), SHARD_CLIPS)
-    missing = [start for start in starts if not _usable(shards / f"{start:08d}.safetensors", about)]
-    todo = [at for start in missing for at in range(start, min(start + SHARD_CLIPS, len(corpus.clips)))]
-    description = f"Listening with {site.name}"
-    clips = iter(progress.track(todo, description, total=len(todo)))
-    for start in missing:
-        shard = SiteStatistics(site.n_units)
-        heard: list[list[Token]] = []
-        span = range(start, min(start + SHARD_CLIPS, len(corpus.clips)))
-        for batch in _batches(clips, len(span)):
-            for at, activations, words in _activations(site, corpus, batch, model, tokens):
-                heard.append(words)
-                if len(activations):
-                    shard.update(activations, at, corpus.clips[at].id)
-        if tokens:
-            write_tokens(shards / f"{start:08d}.jsonl", heard)
-        write_statistics(shards / f"{start:08d}.safetensors", shard, about)
-    _finish(folder, shards, starts, about)
-
-
-def _usable(shard: Path, about: About) -> bool:
-    """Whether a shard of an interrupted pass is whole, and of what is being built."""
-    try:
-        return shard.is_file() and read_about(shard) == about
-    except DamagedAtlas:
-        return False
-
-
-def _batches(clips: Iterator[int], count: int) -> Iterator[list[int]]:
-    """The next `count` clips in batches; each clip is drawn when it is needed, so that progress stays true."""
-    while count > 0:
-        size = min(BATCH_CLIPS, count)
-        yield [next(clips) for _ in range(size)]
-        count -= size
-
-
-def _finish(folder: Path, shards: Path, starts: Sequence[int], about: About) -> None:
-    """Merge the shards into the atlas and drop them."""
-    merged = SiteStatistics(about.n_units)
-    heard: list[list[Token]] = []
-    for start in starts:
-        merged = merged.merge(read_statistics(shards / f"{start:08d}.safetensors"))
-        if about.position == "token":
-            heard += read_tokens(shards / f"{start:08d}.jsonl")
-    if about.position == "token":
-        write_tokens(folder / TOKENS, heard)
-    write_statistics(folder / STATISTICS, merged, about)
-    shutil.rmtree(shards)
-
-
-def _activations(
-    site: Site, corpus: Corpus, batch: Sequence[int], model: Model, tokens: _Tokens | None
-) -> list[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
-    """Per clip its place in the corpus, the site's activations over valid positions, and their tokens."""
-    import torch
-
-    from wspy.audio import log_mel
-    from wspy.model import capture, encode
-
-    clips = [corpus.clips[at] for at in batch]
-    samples = [corpus.audio(clip) for clip in clips]
-    mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in samples])).to(model.device)
-    with torch.inference_mode(), _autocast(model):
-        if tokens:
-            sequences = [tokens.sequence(corpus, clip) for clip in clips]
-            return tokens.activations(site, batch, clips, sequences, samples, mels)
-        with capture(model, [site.name]) as cache:
-            encode(model, mels, stop_after=site.name)
-            # Flattening the last axes makes a unit of every head dimension, for sites that keep heads apart.
-            values = cache[site.name].flatten(2)
-    return [
-        (at, activations[: n_frames(len(sound))].float().cpu().numpy(), [])
-        for at, sound, activations in zip(batch, samples, values, strict=True)
-    ]
-
-
-def _autocast(model: Model) -> contextlib.AbstractContextManager[object]:
-    """Half precision where that is faster: on CUDA."""
-    import torch
-
-    return torch.autocast("cuda") if model.device.type == "cuda" else contextlib.nullcontext()
-
-
-class _Tokens:
-    """Decoder activations from one teacher-forced pass, and when each token is heard."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        heads = model.whisper.alignment_heads.indices().T.tolist()
-        self.heads = [(int(layer), int(head)) for layer, head in heads]
-        self.patterns = sorted({f"decoder.blocks.{layer}.cross_attn.pattern" for layer, _ in self.heads})
-
-    def check(self, corpus: Corpus) -> None:
-        """Refuse at once what would end the pass at its last clip."""
-        n_text = 0
-        for clip in corpus.clips:
-            sequence = self.sequence(corpus, clip)
-            n_text += len(sequence.ids) - 1 - sequence.n_prompt
-        if n_text == 0:
-            raise NoText(corpus.name)
-
-    def sequence(self, corpus: Corpus, clip: Clip) -> TokenSequence:
-        """What the decoder reads for a clip."""
-        from wspy.model import forced_tokens
-
-        try:
-            return forced_tokens(self.model, corpus.text(clip) or "", language=clip.language)
-        except TooManyTokens as error:
-            raise TooManyTokens(error.n_tokens, error.limit, f"The text of clip {clip.id!r}") from None
-
-    def activations(
-        self,
-        site: Site,
-        batch: Sequence[int],
-        clips: Sequence[Clip],
-        sequences: Sequence[TokenSequence],
-        samples: Sequence[np.ndarray],
-        mels: torch.Tensor,
-    ) -> list[tuple[int, Float32[np.ndarray, "position unit"], list[Token]]]:
-        """Text tokens only: the prompt is left out, and so is the end-of-text token."""
-        import torch
-
-        from wspy.model import capture, encode, teacher_force
-
-        features = encode(self.model, mels)
-        assert features is not None  # only a pass that stops early gives none
-        with capture(self.model, [site.name, *self.patterns]) as cache:
-            teacher_force(self.model, features, sequences)
-            values = cache[site.name].flatten(2).float().cpu().numpy()
-            attention = {name: cache[name] for name in self.patterns}
-        found: list[tuple[int, np.ndarray, list[Token]]] = []
-        for i, (at, clip, sequence) in enumerate(zip(batch, clips, sequences, strict=True)):
-            text = slice(sequence.n_prompt, len(sequence.ids) - 1)
-            if text.stop <= text.start:
-                found.append((at, values[i, :0], []))
-                continue
-            frames = n_frames(len(samples[i]))
-            rows = [attention[f"decoder.blocks.{layer}.cross_attn.pattern"][i, head] for layer, head in self.heads]
-            # The row that predicts a token listens to it: the one before it. On the CPU, for Apple's have no float64.
-            weights = torch.stack([row[: len(sequence.ids), :frames].float().cpu() for row in rows])
-            times = _token_times(weights, text.start - 1, text.stop)
-            found.append((at, values[i, text], self._heard(list(sequence.ids[text]), times, clip.language)))
-        return found
-
-    def _heard(self, ids: list[int], times: list[float], language: str | None) -> list[Token]:
-        tokenizer = self.model.tokenizer(language=language)
-        words, groups = tokenizer.split_to_word_tokens(ids)
-        word_of = [word.strip() for word, group in zip(words, groups, strict=True) for _ in group]
-        return [
-            Token(tokenizer.decode([token]), word, round(time, 2))
-            for token, word, time in zip(ids, word_of, times, strict=True)
-        ]
-
-
-def _token_times(weights: Float[torch.Tensor, "head token frame"], first_row: int, end_row: int) -> list[float]:
-    """When each token is heard, in seconds: dynamic time warping over cross-attention.
-
-    The steps and constants are those of `whisper.timing.find_alignment`, over one pass that is made anyway. A token
-    is heard halfway between its start and the next one's, which lies inside the word more often than either.
+def build_part(
+    sites: Sequence[str],
+    reference: ModelReference,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    model: Callable[[], Model],
+    part: Part,
+    speed: Speed = "exact",
+    top: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Hear one part of a corpus, for instance on one of several machines, and write its statistics below a folder.
 
     Args:
-        first_row: The row before the first token's own, which predicts it.
-        end_row: The row after the last token's own.
-    """
-    import torch
-    from whisper.timing import dtw, median_filter
+        part: Which part, counted from 1, and of how many. Each part takes about as long as any other.
 
-    weights = weights / weights.sum(dim=-1, keepdim=True)
-    std, mean = weights.std(dim=-2, keepdim=True, unbiased=False), weights.mean(dim=-2, keepdim=True)
-    # Attention that no token changes (a clip of one frame, say) has no spread and tells no time.
-    standard = torch.nan_to_num((weights - mean) / std, nan=0.0, posinf=0.0, neginf=0.0)
-    matrix = median_filter(standard, 7).mean(dim=0)[first_row:end_row]
-    token_of_step, frame_of_step = dtw(-matrix)
-    starts = frame_of_step[np.concatenate([[True], np.diff(token_of_step) > 0])] * FRAME_S
-    times: list[float] = ((starts[:-1] + starts[1:]) / 2).tolist()
-    return times
+    Raises:
+        As `ensure_atlases` does.
+    """
+    for group in _groups([find_probe(site, reference) for site in sites]):
+        run = _Pass(group, reference, corpus, model, speed, top or TOP, part)
+        with run.alone():
+            run.hear(progress or Silent())
+            run.write(folder)
+
+
+def merge_parts(folders: Sequence[Path], reference: ModelReference, corpus: Corpus) -> list[SiteAtlas]:
+    """Put the parts of a corpus together into the atlases that one pass over all of it would have given.
+
+    Args:
+        folders: What `build_part` wrote, in any order: each part of the corpus once.
+
+    Raises:
+        DamagedAtlas: a file cannot be read.
+        PartsDoNotFit: a part is missing or there twice, or they are of another model, corpus, speed or site.
+    """
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise PartsDoNotFit(f"there is no folder {', '.join(missing)}")
+    sites = sorted({path.parent.name for folder in folders for path in folder.glob(f"*/{STATISTICS}")})
+    if not sites:
+        raise PartsDoNotFit(f"no part of an atlas lies in {', '.join(map(str, folders))}")
+    whole = {site: _fitting(site, folders, reference, corpus) for site in sites}  # refuse before anything is written
+    return [_merge(site, *whole[site], reference, corpus) for site in sites]
+
+
+def _fitting(site: str, folders: Sequence[Path], reference: ModelReference, corpus: Corpus) -> tuple[About, list[Path]]:
+    """What the whole of a site's parts is, and where they lie, in order."""
+    parts = sorted(
+        ((read_about(path), path.parent) for folder in folders if (path := folder / site / STATISTICS).is_file()),
+        key=lambda part: part[0].part,
+    )
+    about = parts[0][0].model_copy(update={"part": WHOLE})
+    if any(part.model_copy(update={"part": WHOLE}) != about for part, _ in parts):
+        raise PartsDoNotFit(f"those of {site} were made from different models, corpora or settings")
+    if about.model_sha256 != reference.sha256:
+        raise PartsDoNotFit(f"{site} was heard by {about.model}, and not by {reference.name}: see --model")
+    if (about.corpus_hash, about.alignment_hash) != (corpus.hash, corpus.alignment_hash):
+        raise PartsDoNotFit(
+            f"{site} was heard over corpus {about.corpus!r}, and {corpus.name!r} is another here, or aligned otherwise"
+        )
+    found, n_parts = [part.part[0] for part, _ in parts], parts[0][0].part[1]
+    if found != list(range(1, n_parts + 1)) or any(part.part[1] != n_parts for part, _ in parts):
+        there = ", ".join(f"{which}/{of}" for which, of in (part.part for part, _ in parts))
+        raise PartsDoNotFit(f"of {site} there are the parts {there}")
+    return about, [folder for _, folder in parts]
+
+
+def _merge(site: str, about: About, folders: Sequence[Path], reference: ModelReference, corpus: Corpus) -> SiteAtlas:
+    record = _Record.read(folders[0])
+    for folder in folders[1:]:
+        record = record.merge(_Record.read(folder))
+    home = site_folder(site, reference, corpus, about.speed)
+    with locked(home, f"the atlas of {site} over corpus {corpus.name!r}"):
+        record.write(home, about, whole=True)
+    return SiteAtlas(home)
+
+
+def _folder(probe: Probe, reference: ModelReference, corpus: Corpus, speed: Speed | None) -> Path:
+    """Where the atlas is or will be: without a wish for a speed, whichever is there."""
+    exact = site_folder(probe.name, reference, corpus)
+    condensed = site_folder(probe.name, reference, corpus, "condensed")
+    if speed is None:
+        return condensed if is_built(condensed) and not is_built(exact) else exact
+    return condensed if speed == "condensed" else exact
+
+
+def _land_finished(folders: Iterable[Path], building: Path) -> None:
+    """Move what finished passes left into the places of its sites; a kill in between leaves the rest for the next time.
+
+    Args:
+        folders: The places that this process has locked.
+    """
+    for finished in building.glob(f"*/{FINISHED}"):
+        for folder in folders:
+            try:
+                made = finished / folder.name / STATISTICS
+                if made.is_file() and _at_speed(folder, read_about(made).speed):
+                    replace_folder(made.parent, folder)
+            except DamagedAtlas:  # or of an earlier layout: it is made again
+                shutil.rmtree(made.parent, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process may have landed the last
+            if not any(finished.iterdir()):
+                shutil.rmtree(finished.parent, ignore_errors=True)
+
+
+def _at_speed(folder: Path, speed: Speed) -> bool:
+    return (folder.parent.name == "condensed") == (speed == "condensed")
+
+
+def _groups(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
+    """Probes that one pass records: of one source, and not too many units at once."""
+    group: list[Probe] = []
+    for probe in probes:
+        full = sum(other.n_units for other in group) + probe.n_units > UNITS_AT_ONCE
+        if group and (full or probe.source != group[0].source):
+            yield group
+            group = []
+        group.append(probe)
+    if group:
+        yield group
+
+
+@dataclass
+class _Record:
+    """What is known of one site so far."""
+
+    statistics: SiteStatistics
+    phones: PhoneStatistics | None
+    words: WordStatistics | None = None
+    tokens: dict[int, list[Token]] = field(default_factory=dict)
+    """For decoder sites, by the clip's place in the corpus."""
+
+    def merge(self, other: _Record) -> _Record:
+        phones = self.phones.merge(other.phones) if self.phones and other.phones else None
+        words = self.words.merge(other.words) if self.words and other.words else None
+        return _Record(self.statistics.merge(other.statistics), phones, words, self.tokens | other.tokens)
+
+    def write(self, folder: Path, about: About, *, whole: bool = False) -> None:
+        """Let a folder hold the record, and where it is that of a whole corpus also what follows from it."""
+        with atomic_folder(folder) as temporary:
+            write_arrays(temporary / STATISTICS, self.statistics.arrays(), about)
+            if self.phones:
+                arrays = self.phones.arrays()
+                if whole:  # so that no query has to compute them
+                    units = self.phones.units()
+                    arrays["auroc"] = auroc_table(units)
+                    arrays["average_precision"] = average_precision_table(units)
+                write_arrays(temporary / PHONES, arrays, about)
+            if self.words:
+                write_arrays(temporary / WORDS, self.words.arrays(), about)
+                write_tokens(temporary / TOKENS, self.tokens)
+
+    @classmethod
+    def read(cls, folder: Path) -> _Record:
+        phones, words, tokens = folder / PHONES, folder / WORDS, folder / TOKENS
+        try:
+            return cls(
+                SiteStatistics.from_arrays(read_arrays(folder / STATISTICS)),
+                PhoneStatistics.from_arrays(read_arrays(phones)) if phones.is_file() else None,
+                WordStatistics.from_arrays(read_arrays(words)) if words.is_file() else None,
+                read_tokens(tokens) if tokens.is_file() else {},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedAtlas(str(folder), str(error)) from None
+
+
+class _Pass:
+    """One pass: hears the clips that are left, and keeps a checkpoint."""
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        reference: ModelReference,
+        corpus: Corpus,
+        model: Callable[[], Model],
+        speed: Speed,
+        top: int,
+        part: Part,
+    ) -> None:
+        self.probes, self.corpus, self.model, self.part = probes, corpus, model, part
+        self.speed: Speed = speed if probes[0].source == "encoder" else "exact"
+        self.plan = PhonePlan(corpus) if corpus.alignment_hash and probes[0].position == "frame" else None
+        self.abouts = [
+            About(
+                format=FORMAT,
+                site=probe.name,
+                n_units=probe.n_units,
+                position=probe.position,
+                model=reference.name,
+                model_sha256=reference.sha256,
+                corpus=corpus.name,
+                corpus_hash=corpus.hash,
+                alignment_hash=corpus.alignment_hash,
+                speed=self.speed,
+                top=top,
+                texts=text_source(corpus) if probe.position == "token" else None,
+                part=part,
+            )
+            for probe in probes
+        ]
+        key = hashlib.blake2b("\n".join(about.model_dump_json() for about in self.abouts).encode(), digest_size=8)
+        self.checkpoints = corpus_folder(reference, corpus) / BUILDING / key.hexdigest()
+        self.batches = list(_batches(corpus, part))
+        phones = self.plan.phones if self.plan else None
+        texts = self.abouts[0].texts
+        words = frequent_words(corpus) if texts == "corpus" else None
+        self.records = [
+            _Record(
+                SiteStatistics(probe.n_units, top),
+                PhoneStatistics(probe.n_units, phones) if phones else None,
+                WordStatistics(probe.n_units, words) if texts else None,
+            )
+            for probe in probes
+        ]
+        self.done = 0
+        """How many batches are in the records."""
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the pass: nobody else may touch its checkpoints."""
+        return locked(self.checkpoints, f"{self.probes[0].name} over corpus {self.corpus.name!r}")
+
+    def hear(self, progress: Progress) -> None:
+        """Hear what is left of the clips, from the newest checkpoint on."""
+        self._resume()
+        left = self.batches[self.done :]
+        if left or self.part != WHOLE:
+            ear = make_ear(self.probes, self.corpus, self.model, self.speed)
+            self._borrow_calibration(ear)
+            names = self.probes[0].name if len(self.probes) == 1 else f"{len(self.probes)} sites"
+            clips = iter(progress.track([at for batch in left for at in batch], f"Listening with {names}"))
+            saved = time.monotonic()
+            for batch in left:
+                # Each clip is drawn when it is needed, so that progress stays true.
+                for heard in ear([next(clips) for _ in batch]):
+                    self._take_in(heard)
+                self.done += 1
+                self._calibrate(at_end=False)
+                if time.monotonic() - saved > CHECKPOINT_S:
+                    self._save(f"{self.done:08d}")
+                    saved = time.monotonic()
+            next(clips, None)  # so that progress sees the end
+        self._calibrate(at_end=True)
+
+    def write(self, folder: Path) -> None:
+        """Write each site's statistics below a folder, and drop the checkpoint."""
+        for record, about in zip(self.records, self.abouts, strict=True):
+            record.write(folder / about.site, about)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Let the last checkpoint stand as finished, for `_land_finished`."""
+        self._save(FINISHED)
+
+    def _take_in(self, heard: Heard) -> None:
+        clip = self.corpus.clips[heard.at]
+        n_positions = len(heard.activations[0])
+        track = self.plan.track(clip, n_positions) if self.plan and n_positions else None
+        for record, values in zip(self.records, heard.activations, strict=True):
+            if n_positions:
+                record.statistics.update(values, heard.at, clip.id)
+            if record.phones and track:
+                record.phones.update(values, track)
+            if record.words:
+                if n_positions:
+                    record.words.update(values, heard.tokens, clip.id)
+                record.tokens[heard.at] = heard.tokens
+
+    def _calibrate(self, *, at_end: bool) -> None:
+        for record in self.records:
+            phones = record.phones
+            if phones and not phones.calibrated and (at_end or phones.n_calibration_frames >= CALIBRATION_FRAMES):
+                phones.calibrate()
+
+    def _borrow_calibration(self, ear: Ear) -> None:
+        """For a part: what a pass over the whole corpus would have calibrated on, so that the parts fit together."""
+        todo = [record.phones for record in self.records if record.phones and not record.phones.calibrated]
+        if self.part == WHOLE or not todo or not self.plan:
+            return
+        scratch = [PhoneStatistics(probe.n_units, self.plan.phones) for probe in self.probes]
+        for batch in _batches(self.corpus, WHOLE):
+            for heard in ear(batch):
+                track = self.plan.track(self.corpus.clips[heard.at], len(heard.activations[0]))
+                for phones, values in zip(scratch, heard.activations, strict=True):
+                    phones.update(values, track)
+            if scratch[0].n_calibration_frames >= CALIBRATION_FRAMES:
+                break
+        for record, phones in zip(self.records, scratch, strict=True):
+            phones.calibrate()
+            record.phones = PhoneStatistics(phones.n_units, self.plan.phones, phones.calibration)
+
+    def _save(self, name: str) -> None:
+        """One checkpoint of all sites; the earlier ones go."""
+        newest = self.checkpoints / name
+        with atomic_folder(newest) as temporary:
+            for record, about in zip(self.records, self.abouts, strict=True):
+                record.write(temporary / about.site, about, whole=name == FINISHED)
+        for old in self.checkpoints.iterdir():
+            if old != newest:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _resume(self) -> None:
+        """Take up the newest checkpoint that can be read."""
+        for folder in sorted(self.checkpoints.glob("[0-9]*"), reverse=True):
+            with contextlib.suppress(DamagedAtlas):
+                self.records = [_Record.read(folder / about.site) for about in self.abouts]
+                self.done = int(folder.name)
+                return
+
+
+def _batches(corpus: Corpus, part: Part) -> Iterator[list[int]]:
+    """The places of a part's clips in batches, in the order in which they are heard."""
+    which, n_parts = part
+    for first in range(0, len(corpus.clips), ORDERED_CLIPS):
+        if first // ORDERED_CLIPS % n_parts == which - 1:
+            chunk = list(range(first, min(first + ORDERED_CLIPS, len(corpus.clips))))
+            chunk.sort(key=lambda at: corpus.clips[at].duration_s)
+            for start in range(0, len(chunk), BATCH_CLIPS):
+                yield chunk[start : start + BATCH_CLIPS]

@@ -4,7 +4,7 @@ One `update` takes the activations of one clip and forgets them. What stays per 
 
 - moments and a count of positive frames, over all valid frames;
 - a histogram of clip peaks (the highest, or lowest, activation within a clip), 16 bins to the octave;
-- the `TOP` clips with the most extreme peaks;
+- the `top` clips with the most extreme peaks;
 - a sample of clips from every quarter-octave of peak height, so that examples from any activation range can be shown
   once the maximum is known: per bin the `SAMPLES` clips whose hash is smallest (bottom-k sampling, Cohen and Kaplan
   2007), which is uniform within the bin and does not depend on order.
@@ -16,6 +16,7 @@ has its trace: the unit's activation over the `TRACE` frames around the peak, as
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,10 +49,12 @@ def clip_hash(clip_id: str) -> np.uint64:
     return np.uint64(min(int.from_bytes(digest, "little"), 2**64 - 2))
 
 
+@functools.cache
 def peak_bin_edges(per_octave: int = HISTOGRAM_PER_OCTAVE) -> Float32[np.ndarray, " edge"]:
     """Edges of the peak bins: 0, then powers of two in equal ratios. Values beyond the last fall into the last bin."""
     steps = np.arange(_OCTAVE_COUNT * per_octave + 1) / per_octave + OCTAVES[0]
     edges: Float32[np.ndarray, " edge"] = np.concatenate([[0.0], 2.0**steps]).astype(np.float32)
+    edges.flags.writeable = False  # shared by all who ask
     return edges
 
 
@@ -129,6 +132,27 @@ class ClipPeaks:
     frame: Int[np.ndarray, " unit"]
 
 
+class Weakest:
+    """Per unit the slot of its top list that goes first: the lowest value, among equal ones the largest hash."""
+
+    def __init__(self, top: Examples) -> None:
+        n_units = len(top.value)
+        self.slot = np.zeros(n_units, np.intp)
+        self.value = np.zeros(n_units, np.float32)
+        self.hash = np.zeros(n_units, np.uint64)
+        self.find(top, np.arange(n_units))
+
+    def find(self, top: Examples, units: Int[np.ndarray, " chosen"]) -> None:
+        """Look again at the lists of some units."""
+        value, key = top.value[units], top.hash[units]
+        lowest = value == value.min(axis=1, keepdims=True)
+        # A hash of 0 stands for "not among the lowest"; adding one keeps real hashes above it, and none is the maximum.
+        ranked = np.where(lowest, np.minimum(key, EMPTY - np.uint64(1)) + np.uint64(1), np.uint64(0))
+        slot = ranked.argmax(axis=1)
+        rows = np.arange(len(units))
+        self.slot[units], self.value[units], self.hash[units] = slot, value[rows, slot], key[rows, slot]
+
+
 @dataclass
 class UnitStatistics:
     """The statistics of one unit."""
@@ -166,8 +190,9 @@ class UnitStatistics:
 class SiteStatistics:
     """The statistics of all units of one site over some clips."""
 
-    def __init__(self, n_units: int) -> None:
+    def __init__(self, n_units: int, top: int = TOP) -> None:
         self.n_units = n_units
+        self.n_top = top
         self.n_clips = 0
         self.n_frames = 0
         self.sum = np.zeros((n_units, 2), np.int64)
@@ -177,8 +202,9 @@ class SiteStatistics:
         n_sampler = _OCTAVE_COUNT * SAMPLER_PER_OCTAVE + 1
         self.histogram = {sign: np.zeros((n_units, n_bins), np.int64) for sign in SIGNS}
         self.extreme = {sign: np.full(n_units, -np.inf, np.float32) for sign in SIGNS}
-        self.top = {sign: Examples.empty(n_units, TOP) for sign in SIGNS}
+        self.top = {sign: Examples.empty(n_units, top) for sign in SIGNS}
         self.samples = {sign: Examples.empty(n_units, n_sampler, SAMPLES) for sign in SIGNS}
+        self._units = np.arange(n_units)
 
     def update(self, activations: Float32[np.ndarray, "frame unit"], clip: int, clip_id: str) -> None:
         """Take in one clip: its activations over valid frames only, its place in the corpus, its id.
@@ -203,26 +229,29 @@ class SiteStatistics:
         self.sum_of_squares = _plus(self.sum_of_squares, _exact(squares))
         self.n_positive += (activations > 0).sum(axis=0)
         key = clip_hash(clip_id)
-        units = np.arange(self.n_units)
         for sign in SIGNS:
-            frame = (activations if sign > 0 else -activations).argmax(axis=0)
-            peaks = ClipPeaks(sign * activations[frame, units], frame)
+            frame = activations.argmax(axis=0) if sign > 0 else activations.argmin(axis=0)
+            peaks = ClipPeaks(sign * activations[frame, self._units], frame)
             np.maximum(self.extreme[sign], peaks.value, out=self.extreme[sign])
-            self.histogram[sign][units, _bin_of(peaks.value, HISTOGRAM_PER_OCTAVE)] += 1
+            self.histogram[sign][self._units, _bin_of(peaks.value, HISTOGRAM_PER_OCTAVE)] += 1
             self._keep_top(sign, activations, peaks, clip, key)
             self._keep_sample(sign, activations, peaks, clip, key)
+
+    @functools.cached_property
+    def _weakest(self) -> dict[int, Weakest]:
+        return {sign: Weakest(self.top[sign]) for sign in SIGNS}
 
     def _keep_top(
         self, sign: int, activations: Float32[np.ndarray, "frame unit"], peaks: ClipPeaks, clip: int, key: np.uint64
     ) -> None:
         """Let the clip take the weakest place of each top list where it is stronger."""
-        top = self.top[sign]
-        weakest = _weakest(top)
-        at = (np.arange(self.n_units), weakest)
-        better = (peaks.value > top.value[at]) | ((peaks.value == top.value[at]) & (key < top.hash[at]))
+        weakest = self._weakest[sign]
+        better = (peaks.value > weakest.value) | ((peaks.value == weakest.value) & (key < weakest.hash))
         units = np.flatnonzero(better)
         if len(units):
-            top[units, weakest[units]] = _examples(activations, peaks, units, clip, key)
+            top = self.top[sign]
+            top[units, weakest.slot[units]] = _examples(activations, peaks, units, clip, key)
+            weakest.find(top, units)
 
     def _keep_sample(
         self, sign: int, activations: Float32[np.ndarray, "frame unit"], peaks: ClipPeaks, clip: int, key: np.uint64
@@ -230,7 +259,7 @@ class SiteStatistics:
         """Let the clip take the place with the largest hash of its bin where its own is smaller."""
         samples = self.samples[sign]
         bins = _bin_of(peaks.value, SAMPLER_PER_OCTAVE)
-        hashes = samples.hash[np.arange(self.n_units), bins]
+        hashes = samples.hash[self._units, bins]
         units = np.flatnonzero(key < hashes.max(axis=1))
         if len(units):
             slots = hashes[units].argmax(axis=1)
@@ -242,9 +271,9 @@ class SiteStatistics:
         Raises:
             ValueError: the two are of different sites.
         """
-        if other.n_units != self.n_units:
+        if (other.n_units, other.n_top) != (self.n_units, self.n_top):
             raise ValueError(f"cannot merge statistics of {self.n_units} and of {other.n_units} units")
-        both = SiteStatistics(self.n_units)
+        both = SiteStatistics(self.n_units, self.n_top)
         both.n_clips = self.n_clips + other.n_clips
         both.n_frames = self.n_frames + other.n_frames
         both.sum = _plus(self.sum, other.sum)
@@ -254,7 +283,7 @@ class SiteStatistics:
             both.histogram[sign] = self.histogram[sign] + other.histogram[sign]
             both.extreme[sign] = np.maximum(self.extreme[sign], other.extreme[sign])
             top = self.top[sign].concatenated(other.top[sign], axis=1)
-            both.top[sign] = top.ordered(_strongest_first(top)[:, :TOP])
+            both.top[sign] = top.ordered(_strongest_first(top)[:, : self.n_top])
             both.samples[sign] = self.samples[sign].copy()
             _add_samples(both.samples[sign], other.samples[sign])
         return both
@@ -284,7 +313,7 @@ class SiteStatistics:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SiteStatistics:
         """The inverse of `arrays`."""
-        new = cls(len(arrays["sum"]))
+        new = cls(*arrays["positive.top.value"].shape)
         new.n_clips, new.n_frames = (int(count) for count in arrays["counts"])
         new.sum, new.sum_of_squares = arrays["sum"].copy(), arrays["sum_of_squares"].copy()
         new.n_positive = arrays["n_positive"].copy()
@@ -353,15 +382,6 @@ def _strongest_first(examples: Examples) -> Int[np.ndarray, "unit slot"]:
     by_hash = np.argsort(examples.hash, axis=-1, kind="stable")
     by_value = np.argsort(-np.take_along_axis(examples.value, by_hash, axis=-1), axis=-1, kind="stable")
     return np.take_along_axis(by_hash, by_value, axis=-1)
-
-
-def _weakest(top: Examples) -> Int[np.ndarray, " unit"]:
-    """The slot that goes first: the lowest value, among equal ones the largest hash."""
-    lowest = top.value == top.value.min(axis=1, keepdims=True)
-    # A hash of 0 stands for "not among the lowest"; adding one keeps real hashes above it, and none is the maximum.
-    ranked = np.where(lowest, np.minimum(top.hash, EMPTY - np.uint64(1)) + np.uint64(1), np.uint64(0))
-    slot: Int[np.ndarray, " unit"] = ranked.argmax(axis=1)
-    return slot
 
 
 def _add_samples(samples: Examples, others: Examples) -> None:

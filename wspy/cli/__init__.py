@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import wspy
-from wspy.cli import corpus, models, plugins, runs
+from wspy.cli import atlas, corpus, models, plugins, runs
 from wspy.cli.plain import plain
 from wspy.errors import NotWritable, UnknownAnalysis, WspyError
 from wspy.files import home
@@ -142,7 +142,7 @@ def _root(
 class _Commands(TyperGroup):
     """Lists the commands in the order in which a newcomer needs them, then those of plugins."""
 
-    order = ("analyze", "analyses", "corpus", "models", "sites", "runs", "report", "plugins")
+    order = ("analyze", "analyses", "corpus", "atlas", "models", "sites", "runs", "report", "plugins")
 
     def list_commands(self, ctx: object) -> list[str]:
         names = self.commands
@@ -163,6 +163,7 @@ def build_app(words: Sequence[str]) -> typer.Typer:
     runs.add_commands(app)
     models.add_commands(app)
     app.add_typer(corpus.app, name="corpus")
+    app.add_typer(atlas.app, name="atlas")
 
     completing = "_WSPY_COMPLETE" in os.environ
     named = [word for word in words if not word.startswith("-")]

@@ -52,18 +52,15 @@ def _command(analysis: type[AnyAnalysis]) -> Callable[..., None]:
 
 
 def _parameter(field: InputField) -> inspect.Parameter:
-    """An input as a parameter: required audio by position, everything else as an option."""
+    """An input as a parameter: audio by position, everything else as an option."""
     name = field.name.replace("_", "-")
     default = inspect.Parameter.empty if field.required else None
     kind: object
     if field.kind == "audio":
+        # By position where it may be left out, too: `wspy analyze NAME recording.wav`.
         kind = Path if field.required else Path | None
-        settings = (
-            typer.Argument(metavar=name.upper(), exists=True, dir_okay=False, help=_help(field))
-            if field.required
-            else typer.Option(
-                f"--{name}", metavar="AUDIO", exists=True, dir_okay=False, help=_help(field), show_default=False
-            )
+        settings = typer.Argument(
+            metavar=name.upper(), exists=True, dir_okay=False, help=_help(field), show_default=False
         )
     elif field.kind == "flag":
         kind = bool if field.required else bool | None

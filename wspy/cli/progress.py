@@ -22,6 +22,8 @@ Clock = Callable[[], float]
 
 WINDOW_S = 30.0
 """The estimate follows the rate of this much of the past: long enough to be steady, short enough to notice a change."""
+BURSTS = 40
+"""And of at least so many items, so that one burst more or less does not matter."""
 LINE_EVERY_S = 5.0
 _MOST_MARKS = 1000
 _FEW = 10
@@ -29,7 +31,7 @@ _FEW = 10
 
 
 class Estimate:
-    """The time left of a loop, from its rate over the last `WINDOW_S` seconds.
+    """The time left of a loop, from its rate over the last `WINDOW_S` seconds, or `BURSTS` items if that is longer.
 
     The rate counts from the end of the first item, which often carries the cost of starting up. Items that come in
     bursts, as when batches are gathered, look free until the work on them begins; so once nothing has come for longer
@@ -52,7 +54,7 @@ class Estimate:
         self._marks.append((now, self.done))
         if self.done > 1 and self._marks[0][1] == 0:
             self._marks.popleft()
-        while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW_S:
+        while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW_S and self._marks[1][1] <= self.done - BURSTS:
             self._marks.popleft()
 
     @property

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from wspy.figures.base import BLUE, GREEN, GREY, MAGMA, ORANGE, PALETTE, PINK, SKY, VERMILLION, plain, typed
 from wspy.figures.charts import bars, histogram, stacked_bars
+from wspy.figures.curves import Curve, curves
+from wspy.figures.maps import Axis, heatmap
+from wspy.figures.scatter import scatter
 from wspy.figures.spectrogram import Interval, mel_band, spectrogram
 
 __all__ = [
@@ -21,11 +24,16 @@ __all__ = [
     "PINK",
     "SKY",
     "VERMILLION",
+    "Axis",
+    "Curve",
     "Interval",
     "bars",
+    "curves",
+    "heatmap",
     "histogram",
     "mel_band",
     "plain",
+    "scatter",
     "spectrogram",
     "stacked_bars",
     "typed",

@@ -58,6 +58,7 @@ def spectrogram(
     words: Sequence[Interval] = (),
     phones: Sequence[Interval] = (),
     peak_s: float | None = None,
+    spans: Sequence[Interval] = (),
     caption: str = "",
 ) -> Figure:
     """A log-mel spectrogram with what happens along it, all on one time axis in seconds.
@@ -69,6 +70,8 @@ def spectrogram(
         activation_s: The time of each of its values; without it, they are frames of 20 ms from 0 on.
         words: Drawn as a row of labelled intervals below, like `phones`.
         peak_s: A time to mark across the whole figure.
+        spans: Stretches to shade above the words and phones, with their labels above; what lies past the end is not
+            drawn.
 
     Raises:
         ValueError: `mel` has no frames or no bands, or the duration is not positive.
@@ -122,6 +125,8 @@ def spectrogram(
     if peak_s is not None:
         bottom = mel_at[0] if rows else 0  # the boxes show the peak by colour; a line would cross their labels
         _mark_peak(layout, peak_s, duration_s, bottom)
+    if spans:
+        _shade(layout, spans, duration_s, mel_at[0] if rows else 0)
     return Figure(title=title, caption=caption, spec={"data": data, "layout": layout})
 
 
@@ -261,3 +266,48 @@ def _mark_peak(layout: Json, peak_s: float, duration_s: float, bottom: JsonValue
             "font": {"size": 11},
         }
     ]
+
+
+def _shade(layout: Json, spans: Sequence[Interval], duration_s: float, bottom: JsonValue) -> None:
+    """Whiten stretches of the picture and frame them; a label that would run into the one before is left out."""
+    shapes, annotations = list(_items(layout, "shapes")), list(_items(layout, "annotations"))
+    free_from = 0.0
+    for span in spans:
+        if span.start_s >= duration_s:
+            continue
+        end_s = min(span.end_s, duration_s)
+        shapes.append(
+            {
+                "type": "rect",
+                "xref": "x",
+                "yref": "paper",
+                "x0": span.start_s,
+                "x1": end_s,
+                "y0": bottom,
+                "y1": 1,
+                "fillcolor": "rgba(255, 255, 255, 0.55)",
+                "line": {"color": SKY, "width": 1.5},
+            }
+        )
+        if span.start_s >= free_from:
+            share = span.start_s / duration_s
+            annotations.append(
+                {
+                    "text": plain(span.label),
+                    "x": end_s if share > 0.8 else span.start_s,
+                    "xref": "x",
+                    "xanchor": "right" if share > 0.8 else "left",
+                    "y": 1,
+                    "yref": "paper",
+                    "yanchor": "bottom",
+                    "showarrow": False,
+                    "font": {"size": 11},
+                }
+            )
+            free_from = span.start_s + 0.02 * (len(span.label) + 1) * duration_s  # about 7 px a letter on 350 px
+    layout["shapes"], layout["annotations"] = shapes, annotations
+
+
+def _items(layout: Json, name: str) -> list[JsonValue]:
+    found = layout.get(name, [])
+    return found if isinstance(found, list) else []

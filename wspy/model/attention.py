@@ -9,14 +9,17 @@ is computed step by step. openai-whisper's `disable_sdpa`, its key and value cac
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import SDPA_AVAILABLE, MultiHeadAttention, Whisper
 
-from wspy.errors import UnknownSite
+from wspy.audio import WINDOW_FRAMES
+from wspy.errors import OutOfRange, UnknownSite
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -44,6 +47,8 @@ class ObservedAttention(MultiHeadAttention):  # type: ignore[misc]  # openai-whi
         mask: Float[Tensor, "token token"] | None = None,
     ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch head query key"] | None]:
         n_query = q.shape[1]
+        if (complete := whole_window.get()) is not None:
+            k, v = complete(self, k, v)
         q, k, v = (
             x.view(*x.shape[:2], self.n_head, -1).transpose(1, 2) for x in (q, k, v)
         )  # [batch head token d_head]
@@ -74,6 +79,12 @@ class ObservedAttention(MultiHeadAttention):  # type: ignore[misc]  # openai-whi
         scores = scores.float()
         weights = self.pattern(F.softmax(scores, dim=-1).to(q.dtype))
         return weights @ v, scores.detach()
+
+
+Complete = Callable[[ObservedAttention, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+whole_window: ContextVar[Complete | None] = ContextVar("whole_window", default=None)
+"""In a condensed pass: makes of the keys and values that were computed those of the whole window."""
 
 
 def observe_attention(whisper: Whisper) -> None:
@@ -111,6 +122,33 @@ def attention_bias(model: Model | Whisper, biases: Mapping[str, Tensor]) -> Iter
     finally:
         for path, previous in before.items():
             known[path].bias = previous
+
+
+def band_bias(k: int, n_frames: int = WINDOW_FRAMES, device: torch.device | None = None) -> Float[Tensor, "query key"]:
+    """For `attention_bias`: each frame sees itself and the `k` frames on either side, and nothing else.
+
+    Raises:
+        OutOfRange: `k` below 1 or above `n_frames`.
+    """
+    if not 1 <= k <= n_frames:
+        raise OutOfRange("A window of k =", k, 1, n_frames, f"{n_frames} frames")
+    frame = torch.arange(n_frames, device=device)
+    outside = (frame[:, None] - frame).abs() > k
+    return torch.zeros(n_frames, n_frames, device=device).masked_fill_(outside, -torch.inf)
+
+
+def for_heads(bias: Float[Tensor, "query key"], heads: Sequence[int], n_head: int) -> Float[Tensor, "1 head query key"]:
+    """For `attention_bias`: the same bias for some heads, and none for the others.
+
+    Raises:
+        OutOfRange: a head that is not there.
+    """
+    for head in heads:
+        if not 0 <= head < n_head:
+            raise OutOfRange("Head", head, 0, n_head - 1, "this model")
+    chosen = bias.new_zeros(1, n_head, *bias.shape)
+    chosen[:, list(heads)] = bias
+    return chosen
 
 
 def _is_listened_to(module: nn.Module) -> bool:

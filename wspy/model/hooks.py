@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from whisper.model import Whisper
 
-from wspy.errors import BadShape, InputError, UnknownSite
+from wspy.errors import BadShape, InputError, OutOfRange, UnknownSite
 from wspy.model.attention import ObservedAttention
+from wspy.model.condensed import FramePlan, run_condensed
 from wspy.model.dimensions import Dimensions
 from wspy.model.load import Model
 from wspy.model.sites import match_sites
@@ -101,16 +102,23 @@ def patch(model: Model | Whisper, patches: Mapping[str, Patch]) -> Iterator[None
 
 
 def encode(
-    model: Model | Whisper, mel: Float[Tensor, "batch mel 2*frame"], stop_after: str | None = None
+    model: Model | Whisper,
+    mel: Float[Tensor, "batch mel 2*frame"],
+    stop_after: str | None = None,
+    plan: FramePlan | None = None,
 ) -> Float[Tensor, "batch frame d_model"] | None:
     """Run the encoder on whole windows (30 s, 3000 mel frames).
 
     Args:
         stop_after: end the pass as soon as this encoder site has been computed, and return None: what lies deeper
             costs nothing. Captures and patches up to and including the site have run.
+        plan: from `plan_frames`: compute only these frames. Then every frame axis but that of an attention pattern's
+            keys has as many frames as the plan (the convolutions': the clip, its margin and two more), beginning with
+            the clip's own. The decoder wants all frames, so this is not for it. None computes the whole window.
 
     Raises:
         BadShape: not `[batch n_mels 3000]`.
+        InputError: sound where the plan has padding.
         UnknownSite: `stop_after` is no encoder site.
     """
     whisper = _whisper(model)
@@ -119,15 +127,48 @@ def encode(
         raise BadShape("The mel spectrogram", mel.shape, f"[batch, {dims.n_mels}, {2 * dims.n_audio_ctx}]")
     mel = mel.to(whisper.encoder.conv1.weight.device)
     if stop_after is None:
-        features: Tensor = whisper.encoder(mel)
-        return features
+        return _run_encoder(whisper, mel, plan)
     if stop_after not in (names := [site.name for site in match_sites("encoder.*", dims)]):
         raise UnknownSite(stop_after, names)
 
     with contextlib.ExitStack() as hooks, contextlib.suppress(_Stopped):
         _hook(hooks, _module(whisper, stop_after), _Stop())  # registered last, so it runs last
-        whisper.encoder(mel)
+        _run_encoder(whisper, mel, plan)
     return None
+
+
+def _run_encoder(whisper: Whisper, mel: Tensor, plan: FramePlan | None) -> Tensor:
+    features: Tensor = whisper.encoder(mel) if plan is None else run_condensed(whisper, mel, plan)
+    return features
+
+
+def encode_from(
+    model: Model | Whisper, residual: Float[Tensor, "batch frame d_model"], layer: int
+) -> Float[Tensor, "batch frame d_model"]:
+    """Run the encoder from the block `layer` on, for what is only changed there and above.
+
+    Args:
+        residual: what that block reads: for a layer above 0 the site `encoder.blocks.{layer - 1}`.
+
+    Returns:
+        What the decoder reads, as `encode` gives it.
+
+    Raises:
+        BadShape: another shape than the residual stream has.
+        OutOfRange: no such layer.
+    """
+    whisper = _whisper(model)
+    blocks = whisper.encoder.blocks
+    if not 0 <= layer < len(blocks):
+        raise OutOfRange("Layer", layer, 0, len(blocks) - 1, "the encoder")
+    expected = tuple(whisper.encoder.positional_embedding.shape)
+    if residual.ndim != 3 or tuple(residual.shape[1:]) != expected:
+        raise BadShape("The residual stream", residual.shape, f"[batch, {expected[0]}, {expected[1]}]")
+    x = residual.to(whisper.encoder.conv1.weight.device)
+    for block in blocks[layer:]:
+        x = block(x)
+    features: Tensor = whisper.encoder.ln_post(x)
+    return features
 
 
 # --- hooks ------------------------------------------------------------------------------------------------

@@ -110,6 +110,32 @@ def transcribe(
     return [transcription.until(end_s) for transcription, end_s in zip(transcriptions, ends_s, strict=True)]
 
 
+def transcribe_mixed(
+    model: Model,
+    audio: Float[Tensor, "batch mel 2*frame"] | Float[Tensor, "batch frame d_model"],
+    languages: Sequence[str | None],
+    *,
+    ends_s: Sequence[float] | None = None,
+) -> list[Transcription]:
+    """`transcribe` for windows in several languages: those of one language are decoded together.
+
+    Args:
+        languages: for each window as in `transcribe`.
+
+    Raises:
+        BadShape: not one language, or not one end, for each window.
+        UnknownLanguage: no language of this model.
+    """
+    if len(languages) != len(audio) or (ends_s is not None and len(ends_s) != len(audio)):
+        raise BadShape("languages or ends_s", [len(languages)], f"one for each of the {len(audio)} windows")
+    found: dict[int, Transcription] = {}
+    for language in dict.fromkeys(languages):
+        rows = [row for row, spoken in enumerate(languages) if spoken == language]
+        ends = None if ends_s is None else [ends_s[row] for row in rows]
+        found.update(zip(rows, transcribe(model, audio[rows], language=language, ends_s=ends), strict=True))
+    return [found[row] for row in range(len(audio))]
+
+
 @dataclass(frozen=True)
 class TokenSequence:
     """The tokens of one decoder pass: `n_prompt` of prompt (start, language, task, no timestamps), text, end."""

@@ -9,38 +9,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import wspy
-from wspy.atlas import peak_bin_edges, trace_start
+from wspy.atlas import (
+    CLASSES,
+    broad_classes,
+    class_mix,
+    mix_entropy,
+    peak_bin_edges,
+    range_mix,
+    trace_start,
+    whole_words,
+)
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, peak_gain
-from wspy.errors import OutOfRange
-from wspy_neuron import Example, Neuron, PhoneShare, Range, Sign, SignResult, Span
+from wspy.units.result import Example, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
 
 if TYPE_CHECKING:
-    from wspy.atlas import Examples, SiteAtlas, UnitStatistics
+    from wspy.analysis import Context
+    from wspy.atlas import Examples, SiteAtlas, Token, UnitPhones, UnitStatistics
+    from wspy.corpus import Alignment, Corpus, Interval
 
 SIGNS: dict[Sign, int] = {"positive": 1, "negative": -1}
 N_RANGES = 10
 PER_RANGE = 2
+MOST_PHONES = 11  # that a stacked bar shows by name
 WILSON_Z = 1.96  # 95 %
 
 
-def listen(inputs: Neuron.Inputs, context: wspy.Context) -> Neuron.Result:
-    """Read the neuron's statistics, computing those of its layer if nobody has yet, and cut the examples."""
-    dims, name = context.reference.dims, context.reference.name
-    n_layers = dims.n_audio_layer if inputs.side == "encoder" else dims.n_text_layer
-    if inputs.layer >= n_layers:
-        raise OutOfRange("Layer", inputs.layer, 0, n_layers - 1, f"the {inputs.side} of {name}")
-    if inputs.idx >= dims.d_mlp:
-        raise OutOfRange("Neuron", inputs.idx, 0, dims.d_mlp - 1, f"a layer of {name}")
-    atlas = context.atlas(f"{inputs.side}.blocks.{inputs.layer}.mlp.1")
-    unit = atlas.unit(inputs.idx)
+def listen(context: Context, site: str, idx: int, top: int, signs: Sequence[Sign]) -> UnitResult:
+    """Read the unit's statistics, computing those of its site if nobody has yet, and cut the examples."""
+    atlas = context.atlas(site)
+    unit = atlas.unit(idx)
+    phones = atlas.unit_phones(idx) if atlas.has_phones else None
     cutter = _Cutter(context, atlas)
     aligned = context.corpus.alignment_info
-    chosen: list[Sign] = ["positive", "negative"] if inputs.sign == "both" else [inputs.sign]
-    signs = tuple(_one_sign(sign, unit, inputs.top, cutter) for sign in chosen)
-    return Neuron.Result(
+    return UnitResult(
         site=atlas.about.site,
-        idx=inputs.idx,
+        idx=idx,
         position=atlas.about.position,
         model=atlas.about.model,
         corpus=atlas.about.corpus,
@@ -52,13 +55,14 @@ def listen(inputs: Neuron.Inputs, context: wspy.Context) -> Neuron.Result:
         minimum=unit.minimum,
         maximum=unit.maximum,
         density=unit.density,
-        signs=signs,
+        signs=tuple(_one_sign(sign, unit, phones, top, cutter) for sign in signs),
         pictures=context.save("pictures.npz", cutter.pictures),
     )
 
 
-def _one_sign(sign: Sign, unit: UnitStatistics, top: int, cutter: _Cutter) -> SignResult:
+def _one_sign(sign: Sign, unit: UnitStatistics, phones: UnitPhones | None, top: int, cutter: _Cutter) -> SignResult:
     number = SIGNS[sign]
+    mix, leading = _mix(phones, unit, number) if phones else ((), [])
     examples = cutter.cut(unit.top[number][:top], number, sign)
     height = max(number * examples[0].activation, 0.0) if examples else 0.0
     ranges = [
@@ -74,15 +78,50 @@ def _one_sign(sign: Sign, unit: UnitStatistics, top: int, cutter: _Cutter) -> Si
         examples=examples,
         phones=_phone_shares(examples, cutter.base_rates) if cutter.hears_frames else (),
         ranges=tuple(reversed(ranges)),
+        mix=mix,
+        takes_over=tuple(name for name in dict.fromkeys(leading[1:]) if name != leading[0]),
         bin_edges=tuple(float(edge) for edge in peak_bin_edges()),
         bin_counts=tuple(int(count) for count in unit.histogram[number]),
     )
 
 
+def _mix(phones: UnitPhones, unit: UnitStatistics, sign: int) -> tuple[tuple[RangeMix, ...], list[str]]:
+    """The phones of all frames in ten ranges, strongest first, and the group that leads in each."""
+    histogram = phones.histogram.sum(axis=0)
+    extreme = unit.maximum if sign > 0 else -unit.minimum
+    mix = range_mix(histogram if sign > 0 else histogram[:, ::-1], extreme, N_RANGES)[::-1]
+    entropy = mix_entropy(mix)
+    names, groups = _grouped(mix, phones.phones)
+    ends = sign * np.linspace(max(extreme, 0.0), 0, N_RANGES + 1)
+    found = tuple(
+        RangeMix(
+            low=float(ends[at + 1]),
+            high=float(ends[at]),
+            frames=float(mix[at].sum()),
+            entropy_bits=None if np.isnan(entropy[at]) else float(entropy[at]),
+            shares={
+                name: float(count / mix[at].sum()) for name, count in zip(names, groups[at], strict=True) if count > 0
+            },
+        )
+        for at in range(N_RANGES)
+    )
+    return found, [max(each.shares, key=lambda name: each.shares[name]) for each in found if each.shares]
+
+
+def _grouped(mix: np.ndarray, phones: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Frames per broad class, or per phone for the most common ones where the alphabet has no classes."""
+    if sum(name is not None for name in broad_classes(phones)) > len(phones) / 2:
+        by_class = class_mix(mix, phones)
+        return [*CLASSES, "other"], np.column_stack([by_class, np.maximum(mix.sum(1) - by_class.sum(1), 0)])
+    common = np.argsort(-mix.sum(axis=0), kind="stable")[:MOST_PHONES]
+    rest = mix.sum(axis=1) - mix[:, common].sum(axis=1)
+    return [*(phones[at] for at in common), "other"], np.column_stack([mix[:, common], np.maximum(rest, 0)])
+
+
 class _Cutter:
     """Turns kept clips of the atlas into examples with sound and pictures."""
 
-    def __init__(self, context: wspy.Context, atlas: SiteAtlas) -> None:
+    def __init__(self, context: Context, atlas: SiteAtlas) -> None:
         self.context, self.atlas = context, atlas
         self.pictures: dict[str, np.ndarray] = {}
         self.hears_frames = atlas.about.position == "frame"
@@ -125,6 +164,7 @@ class _Cutter:
             phone=alignment.phone_at(peak_s) if alignment else None,
             speaker=clip.speaker,
             text=self.context.corpus.text(clip),
+            around=None if self.hears_frames else _around(self.atlas.tokens[at], position),
             duration_s=round(len(samples) / SAMPLE_RATE, 6),
             words=_spans(alignment.words if alignment else ()),
             phones=_spans(alignment.phones if alignment else ()),
@@ -132,7 +172,7 @@ class _Cutter:
             excerpt=self.context.save(f"{media}-peak.wav", excerpt(samples, peak_s)),
         )
 
-    def _positions(self, at: int, alignment: wspy.Alignment | None, n_samples: int) -> tuple[np.ndarray, list[str]]:
+    def _positions(self, at: int, alignment: Alignment | None, n_samples: int) -> tuple[np.ndarray, list[str]]:
         """When each position of the clip is heard, in seconds, and for a decoder site the word that it belongs to."""
         if self.hears_frames:
             # The convolutions centre frame f on mel frame 2 f, and Whisper centres mel frame m on 10 m milliseconds.
@@ -146,17 +186,28 @@ class _Cutter:
         return times, [token.word for token in tokens]
 
 
+def _around(tokens: Sequence[Token], position: int) -> tuple[str, str, str]:
+    """The text, cut at the word that a token belongs to."""
+    _, span = next(each for each in whole_words(tokens) if each[1].start <= position < each[1].stop)
+    before, word, after = (
+        "".join(token.text for token in tokens[part])
+        for part in (slice(0, span.start), span, slice(span.stop, len(tokens)))
+    )
+    space = " " if word.startswith(" ") else ""
+    return (before + space).lstrip(), f"[{word.strip()}]", after
+
+
 def _quantised(mel: np.ndarray) -> np.ndarray:
     """A log-mel picture in 256 levels."""
     low, high = float(mel.min()), float(mel.max())
     return np.rint((mel - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
 
 
-def _spans(intervals: Sequence[wspy.Interval]) -> tuple[Span, ...]:
+def _spans(intervals: Sequence[Interval]) -> tuple[Span, ...]:
     return tuple(Span(start_s=round(i.start_s, 3), end_s=round(i.end_s, 3), label=i.label) for i in intervals)
 
 
-def _base_rates(corpus: wspy.Corpus) -> dict[str, float]:
+def _base_rates(corpus: Corpus) -> dict[str, float]:
     """Share of the corpus' aligned time that each phone takes."""
     seconds: defaultdict[str, float] = defaultdict(float)
     for clip in corpus.clips:

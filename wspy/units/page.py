@@ -1,4 +1,4 @@
-"""The neuron page: what a person sees and hears of a result."""
+"""The page of a unit: what a person sees and hears of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections import Counter
 
 import numpy as np
 
-import wspy
-from wspy.figures import bars, histogram, spectrogram
-from wspy_neuron import Example, Neuron, SignResult
+from wspy.blocks import Audio, Block, Cell, Column, Figure, Table, Text
+from wspy.figures import bars, histogram, spectrogram, stacked_bars
+from wspy.units.result import Example, SignResult, UnitResult
 
 _DIRECTION = {"positive": "highest", "negative": "lowest"}
 _COLUMNS = (
-    wspy.Column(name="#", description="Rank by the height of the clip's peak."),
-    wspy.Column(name="activation", description="Activation at the peak.", decimals=3),
-    wspy.Column(name="peak", unit="s", description="Time of the peak from the clip's start."),
-    wspy.Column(name="phone", description="Phone at the peak."),
-    wspy.Column(name="word", description="Word at the peak."),
-    wspy.Column(name="speaker", description="Who speaks."),
-    wspy.Column(name="clip", description="Id of the clip in the corpus."),
-    wspy.Column(name="listen", description="The clip with its peak amplified, in the run folder."),
+    Column(name="#", description="Rank by the height of the clip's peak."),
+    Column(name="activation", description="Activation at the peak.", decimals=3),
+    Column(name="peak", unit="s", description="Time of the peak from the clip's start."),
+    Column(name="phone", description="Phone at the peak."),
+    Column(name="word", description="Word at the peak."),
+    Column(name="speaker", description="Who speaks."),
+    Column(name="clip", description="Id of the clip in the corpus."),
+    Column(name="listen", description="The clip with its peak amplified, in the run folder."),
 )
 
 
-def page(result: Neuron.Result) -> list[wspy.Block]:
+def page(result: UnitResult) -> list[Block]:
     """Summary and tables first, then the sounds, strongest first."""
     with np.load(result.file(result.pictures)) as stored:
         pictures = dict(stored)
-    blocks: list[wspy.Block] = [_summary(result)]
+    blocks: list[Block] = [_summary(result)]
     for found in result.signs:
         blocks += _one_sign(result, found, pictures)
     return blocks
 
 
-def _name(result: Neuron.Result) -> str:
-    return f"Neuron {result.idx} of {result.site}"
+def _name(result: UnitResult) -> str:
+    return f"{'Neuron' if result.site.endswith('.mlp.1') else 'Unit'} {result.idx} of {result.site}"
 
 
 def _reaches(found: SignResult) -> bool:
@@ -42,7 +42,7 @@ def _reaches(found: SignResult) -> bool:
     return any(shown.examples for shown in found.ranges)
 
 
-def _summary(result: Neuron.Result) -> wspy.Text:
+def _summary(result: UnitResult) -> Text:
     what = "frames of 20 ms" if result.position == "frame" else "tokens of text"
     lines = [
         f"# {_name(result)} in {result.model}",
@@ -69,13 +69,13 @@ def _summary(result: Neuron.Result) -> wspy.Text:
         lines.append(f"Words and phones: {result.alignment}.")
     else:
         lines.append("This corpus has no alignment, so words and phones are unknown: `wspy corpus align`.")
-    return wspy.Text(markdown="\n\n".join(lines))
+    return Text(markdown="\n\n".join(lines))
 
 
-def _one_sign(result: Neuron.Result, found: SignResult, pictures: dict[str, np.ndarray]) -> list[wspy.Block]:
+def _one_sign(result: UnitResult, found: SignResult, pictures: dict[str, np.ndarray]) -> list[Block]:
     direction = _DIRECTION[found.sign]
-    blocks: list[wspy.Block] = [
-        wspy.Table(
+    blocks: list[Block] = [
+        Table(
             title=f"Clips with the {direction} peaks",
             columns=_COLUMNS,
             rows=tuple(_row(rank, example) for rank, example in enumerate(found.examples, 1)),
@@ -85,12 +85,14 @@ def _one_sign(result: Neuron.Result, found: SignResult, pictures: dict[str, np.n
         blocks += [_phone_table(found), _phone_figure(found)]
     if _reaches(found):
         blocks.append(_range_table(found))
+    if any(mixed.frames for mixed in found.mix):
+        blocks += [_mix_figure(found), _mix_table(found)]
     blocks.append(_peak_histogram(result, found))
-    blocks.append(wspy.Text(markdown=f"## Listen: the {direction} peaks"))
+    blocks.append(Text(markdown=f"## Listen: the {direction} peaks"))
     for rank, example in enumerate(found.examples, 1):
         blocks += _players(f"{rank}. {_heading(example)}", example, pictures, result.position)
     if _reaches(found):
-        blocks.append(wspy.Text(markdown="## Listen: ten activation ranges, strongest first"))
+        blocks.append(Text(markdown="## Listen: ten activation ranges, strongest first"))
     for shown in found.ranges:
         for example in shown.examples:
             title = f"{shown.low:.2f} to {shown.high:.2f}: {_heading(example)}"
@@ -98,7 +100,7 @@ def _one_sign(result: Neuron.Result, found: SignResult, pictures: dict[str, np.n
     return blocks
 
 
-def _row(rank: int, example: Example) -> tuple[wspy.blocks.Cell, ...]:
+def _row(rank: int, example: Example) -> tuple[Cell, ...]:
     return (
         rank,
         example.activation,
@@ -116,7 +118,7 @@ def _heading(example: Example) -> str:
     return f"{' '.join(part for part in parts if part) or example.clip}, activation {example.activation:.3f}"
 
 
-def _players(title: str, example: Example, pictures: dict[str, np.ndarray], position: str) -> list[wspy.Block]:
+def _players(title: str, example: Example, pictures: dict[str, np.ndarray], position: str) -> list[Block]:
     key = example.audio.path.removesuffix(".wav")
     picture = spectrogram(
         title,
@@ -132,27 +134,27 @@ def _players(title: str, example: Example, pictures: dict[str, np.ndarray], posi
     who = f", {example.speaker}" if example.speaker else ""
     said = f": {example.text}" if example.text else ""
     return [
-        wspy.Audio(title=title, path=example.audio.path, caption=f"{example.clip}{who}{said}", figure=picture),
-        wspy.Audio(title="Half a second around the peak", path=example.excerpt.path),
+        Audio(title=title, path=example.audio.path, caption=f"{example.clip}{who}{said}", figure=picture),
+        Audio(title="Half a second around the peak", path=example.excerpt.path),
     ]
 
 
-def _phone_table(found: SignResult) -> wspy.Table:
-    return wspy.Table(
+def _phone_table(found: SignResult) -> Table:
+    return Table(
         title=f"Phones at the {_DIRECTION[found.sign]} peaks",
         columns=(
-            wspy.Column(name="phone"),
-            wspy.Column(name="clips", description="Top clips with this phone at the peak."),
-            wspy.Column(name="share", unit="%", description="Of the top clips.", decimals=0),
-            wspy.Column(name="from", unit="%", description="Lower end of the 95 % interval (Wilson).", decimals=0),
-            wspy.Column(name="to", unit="%", description="Upper end of the 95 % interval.", decimals=0),
-            wspy.Column(name="chance", unit="%", description="Share of the corpus' aligned time.", decimals=1),
+            Column(name="phone"),
+            Column(name="clips", description="Top clips with this phone at the peak."),
+            Column(name="share", unit="%", description="Of the top clips.", decimals=0),
+            Column(name="from", unit="%", description="Lower end of the 95 % interval (Wilson).", decimals=0),
+            Column(name="to", unit="%", description="Upper end of the 95 % interval.", decimals=0),
+            Column(name="chance", unit="%", description="Share of the corpus' aligned time.", decimals=1),
         ),
         rows=tuple((p.phone, p.count, 100 * p.share, 100 * p.low, 100 * p.high, 100 * p.base) for p in found.phones),
     )
 
 
-def _phone_figure(found: SignResult) -> wspy.Figure:
+def _phone_figure(found: SignResult) -> Figure:
     return bars(
         f"Phones at the {_DIRECTION[found.sign]} peaks",
         [phone.phone for phone in found.phones],
@@ -165,18 +167,18 @@ def _phone_figure(found: SignResult) -> wspy.Figure:
     )
 
 
-def _range_table(found: SignResult) -> wspy.Table:
+def _range_table(found: SignResult) -> Table:
     def heard(examples: tuple[Example, ...]) -> str:
         counts = Counter(example.phone or example.word or "?" for example in examples)
         return ", ".join(label if n == 1 else f"{label} x{n}" for label, n in counts.most_common())
 
-    return wspy.Table(
+    return Table(
         title="What is heard in ten activation ranges",
         columns=(
-            wspy.Column(name="from", description="Activation.", decimals=3),
-            wspy.Column(name="to", description="Activation.", decimals=3),
-            wspy.Column(name="at the peak", description="Phone (or word) at the peak of a sample of clips."),
-            wspy.Column(name="in the words", description="Word at each of those peaks."),
+            Column(name="from", description="Activation.", decimals=3),
+            Column(name="to", description="Activation.", decimals=3),
+            Column(name="at the peak", description="Phone (or word) at the peak of a sample of clips."),
+            Column(name="in the words", description="Word at each of those peaks."),
         ),
         rows=tuple(
             (
@@ -190,7 +192,44 @@ def _range_table(found: SignResult) -> wspy.Table:
     )
 
 
-def _peak_histogram(result: Neuron.Result, found: SignResult) -> wspy.Figure:
+def _mix_figure(found: SignResult) -> Figure:
+    names = dict.fromkeys(name for mixed in found.mix for name in mixed.shares)
+    return stacked_bars(
+        "What all frames hold, in ten activation ranges",
+        [f"{mixed.low:.2f} to {mixed.high:.2f}" for mixed in found.mix],
+        {name: [100 * mixed.shares.get(name, 0.0) for mixed in found.mix] for name in names},
+        x_title="share of the frames in the range (%)",
+        y_title="activation",
+        caption="All frames of the corpus, at the site's best lag, not only the peaks of clips. A neuron for one sound "
+        "keeps its colour down the page.",
+    )
+
+
+def _mix_table(found: SignResult) -> Table:
+    over = f" Below the top, these take over: {', '.join(found.takes_over)}." if found.takes_over else ""
+    return Table(
+        title=f"How mixed each activation range is.{over}",
+        columns=(
+            Column(name="from", description="Activation.", decimals=3),
+            Column(name="to", description="Activation.", decimals=3),
+            Column(name="frames", decimals=0, description="Frames of 20 ms in the range."),
+            Column(name="entropy", unit="bits", description="Of the phones: 0 for a single one."),
+            Column(name="mostly", description="What takes the largest share of the frames."),
+        ),
+        rows=tuple(
+            (
+                mixed.low,
+                mixed.high,
+                round(mixed.frames),
+                mixed.entropy_bits,
+                max(mixed.shares, key=lambda name: mixed.shares[name], default=None),
+            )
+            for mixed in found.mix
+        ),
+    )
+
+
+def _peak_histogram(result: UnitResult, found: SignResult) -> Figure:
     """Bins from the first to the last that holds a clip; the lowest one reaches down to zero."""
     filled = np.flatnonzero(found.bin_counts)
     first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
@@ -204,7 +243,7 @@ def _peak_histogram(result: Neuron.Result, found: SignResult) -> wspy.Figure:
         f"{which} activation within each clip",
         edges,
         counts,
-        x_title=f"{which.lower()} activation of neuron {result.idx} in a clip",
+        x_title=f"{which.lower()} activation of {_name(result)} in a clip",
         marks=[(example.activation, str(rank)) for rank, example in enumerate(found.examples, 1)],
         caption="Triangles mark the examples by rank. Bins widen by powers of two, so a wide bin collects more clips.",
     )

@@ -1,0 +1,213 @@
+"""What a pass of the atlas costs, beside the bare encoder, at both speeds and as corpora grow; part of `make bench`.
+
+All passes hear the same clips in the same process and take turns, and each one's best time counts.
+"""
+
+from __future__ import annotations
+
+import heapq
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from wspy.atlas import Speed
+    from wspy.corpus import Corpus
+    from wspy.model import Model
+
+PASS_CLIPS = 64
+REPEATS = 3
+POST_SITE = "encoder.blocks.2.mlp.1"
+POST_CLIPS = 16
+POST_TOP = 25
+GROWTH = (1_000, 10_000)
+GROWTH_WINDOW_S, GROWTH_STEP_S = 0.5, 0.045  # so many windows are cut from the demo corpus, overlapping, all distinct
+GROWTH_SCRIPT = """
+import resource, sys
+import wspy
+from wspy.atlas import ensure_atlases
+corpus, model = wspy.open_corpus(sys.argv[1]), wspy.load_model("tiny.en", "cpu")
+ensure_atlases(["encoder.blocks.0.mlp.1"], model.reference, corpus, model=lambda: model, speed="condensed")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number and what it should be."""
+
+    what: str
+    measured: str
+    goal: str = ""
+
+
+def atlas_rows(home: Path) -> list[Row]:
+    """Everything about atlases, over clips of the demo corpus in this `WSPY_HOME`."""
+    import wspy
+    from wspy.corpus import Corpus
+
+    model, demo = wspy.load_model("tiny.en", "cpu"), wspy.open_corpus("demo")
+    two_seconds = [clip for clip in demo.clips if clip.duration_s <= 2.5][:PASS_CLIPS]
+    corpus = Corpus.in_memory("bench", ((demo.audio(clip), clip, demo.alignment(clip)) for clip in two_seconds))
+    return [*pass_rows(model, corpus), *agreement_rows(model, corpus), *growth_rows(home, demo)]
+
+
+def pass_rows(model: Model, corpus: Corpus) -> list[Row]:
+    """The pass reads sounds, makes spectrograms, runs the encoder and gathers all statistics of all its neurons, phones
+    included; the bare encoder gets finished spectrograms."""
+    import torch
+
+    from wspy.atlas import find_probes
+    from wspy.audio import log_mel
+
+    sites = [probe.name for probe in find_probes(["encoder.blocks.*.mlp.1"], model.reference)]
+    mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip), model.dims.n_mels)) for clip in corpus.clips])
+    times = taking_turns(
+        {
+            "bare": lambda: bare_seconds(model, mels),
+            "exact": lambda: atlas_seconds(model, corpus, sites, "exact"),
+            "condensed": lambda: atlas_seconds(model, corpus, sites, "condensed"),
+        }
+    )
+    n_units = len(sites) * model.dims.d_mlp
+    n = len(corpus.clips)
+    mean_s = sum(clip.duration_s for clip in corpus.clips) / n
+    post = post_seconds(model, mels[:POST_CLIPS]) / POST_CLIPS
+    ours = {speed: n_units * n / times[speed] for speed in ("exact", "condensed")}
+    theirs = model.dims.d_mlp / post
+    return [
+        Row(f"bare encoder, {n} clips of {mean_s:.1f} s", f"{times['bare']:.1f} s"),
+        Row(
+            "atlas pass, all encoder neurons / bare encoder",
+            f"{times['exact'] / times['bare']:.2f} x",
+            "at most 1.15 x",
+        ),
+        Row("exact pass / condensed pass", f"{times['exact'] / times['condensed']:.1f} x", "at least 3.5 x"),
+        Row("neuron-clips a second, loop in the post's manner", f"{theirs:,.0f}"),
+        Row("neuron-clips a second, exact", f"{ours['exact']:,.0f}"),
+        Row("exact / loop in the post's manner", f"{ours['exact'] / theirs:.1f} x"),
+        Row("condensed / loop in the post's manner", f"{ours['condensed'] / theirs:.1f} x", "at least 50 x"),
+    ]
+
+
+def taking_turns(measures: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """The best of several times of each."""
+    times: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(REPEATS):
+        for name, measure in measures.items():
+            times[name].append(measure())
+    return {name: min(found) for name, found in times.items()}
+
+
+def bare_seconds(model: Model, mels: torch.Tensor) -> float:
+    """How long the encoder alone takes."""
+    import torch
+
+    from wspy.atlas.build import BATCH_CLIPS
+    from wspy.model import encode
+
+    start = time.monotonic()
+    with torch.inference_mode():
+        for first in range(0, len(mels), BATCH_CLIPS):
+            encode(model, mels[first : first + BATCH_CLIPS])
+    return time.monotonic() - start
+
+
+def atlas_seconds(model: Model, corpus: Corpus, sites: Sequence[str], speed: Speed) -> float:
+    """How long it takes to build the atlases of some sites from nothing, on disk at the end."""
+    from wspy.atlas import ensure_atlases
+
+    start = time.monotonic()
+    atlases = ensure_atlases(sites, model.reference, corpus, model=lambda: model, speed=speed)
+    seconds = time.monotonic() - start
+    for atlas in atlases:
+        shutil.rmtree(atlas.folder)
+    return seconds
+
+
+def post_seconds(model: Model, mels: torch.Tensor) -> float:
+    """The way of the post's repository: one layer, a hook, clip by clip, and for every neuron a heap in Python."""
+    import torch
+
+    kept: list[torch.Tensor] = []
+    heaps: list[list[tuple[float, int]]] = [[] for _ in range(model.dims.d_mlp)]
+    hook = model.whisper.get_submodule(POST_SITE).register_forward_hook(lambda *parts: kept.append(parts[2]))
+    start = time.monotonic()
+    with torch.inference_mode():
+        for at, mel in enumerate(mels):
+            model.whisper.encoder(mel[None])
+            activations = kept.pop()[0]
+            for neuron, heap in enumerate(heaps):
+                entry = (activations[:, neuron].max().item(), at)
+                if len(heap) < POST_TOP:
+                    heapq.heappush(heap, entry)
+                else:
+                    heapq.heappushpop(heap, entry)
+    seconds = time.monotonic() - start
+    hook.remove()
+    return seconds
+
+
+def agreement_rows(model: Model, corpus: Corpus) -> list[Row]:
+    """How well the condensed pass agrees with the exact one, on the same clips."""
+    from wspy.model import measure_agreement
+
+    found = measure_agreement(model, "encoder.blocks.*.mlp.1", (corpus.audio(clip) for clip in corpus.clips))
+    return [
+        Row(
+            f"condensed against exact, {one.site}, median r (5th percentile)",
+            f"{one.quantile(0.5):.5f} ({one.quantile(0.05):.3f})",
+            "median at least 0.998",
+        )
+        for one in found
+    ]
+
+
+def growth_rows(home: Path, demo: Corpus) -> list[Row]:
+    """Peak memory of a pass over a corpus and over one ten times as large, each in a process of its own."""
+    peaks = []
+    for n_clips in GROWTH:
+        name = f"growth-{n_clips}"
+        make_windows(home, demo, name, n_clips)
+        done = subprocess.run([sys.executable, "-c", GROWTH_SCRIPT, name], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3))
+    small, large = (f"{n:,}" for n in GROWTH)
+    return [
+        Row(f"peak memory of a pass, {small} clips", f"{peaks[0]:.0f} MB"),
+        Row(f"peak memory, {large} clips / {small} clips", f"{peaks[1] / peaks[0]:.2f} x", "at most 1.1 x"),
+    ]
+
+
+def make_windows(home: Path, demo: Corpus, name: str, n_clips: int) -> None:
+    """A corpus of short windows of the demo corpus' sounds."""
+    import soundfile
+
+    import wspy
+    from wspy.audio import SAMPLE_RATE
+
+    folder = home / name
+    folder.mkdir()
+    rows = ["path,start_s,end_s,text"]
+    for clip in demo.clips:
+        path = folder / f"{clip.id.replace('/', '_')}.wav"
+        soundfile.write(path, demo.audio(clip), SAMPLE_RATE, subtype="PCM_16")
+        n_windows = int((clip.duration_s - GROWTH_WINDOW_S) / GROWTH_STEP_S)
+        starts = (at * GROWTH_STEP_S for at in range(min(n_windows, n_clips + 1 - len(rows))))
+        rows += [f"{path},{start:.3f},{start + GROWTH_WINDOW_S:.3f}," for start in starts]
+    assert len(rows) == n_clips + 1, "the demo corpus is too short for so many windows"
+    manifest = folder / "manifest.csv"
+    manifest.write_text("\n".join(rows), encoding="utf-8")
+    wspy.make_corpus(name, str(manifest))
+
+
+def peak_mb(usage: resource.struct_rusage) -> float:
+    """Peak memory in MB: the kernel counts kilobytes on Linux, bytes on macOS."""
+    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -1,0 +1,183 @@
+"""What a person sees of the labels: how many beat chance, which phones they have, and the best of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import wspy
+from wspy.figures import Axis, Curve, curves, heatmap, stacked_bars
+from wspy_phones import Phones, SiteLabels
+
+_CONTROLS = ("shuffled labels", "shuffled weights", "mel bands")
+_STEPS = 25  # points of a distribution's line
+MOST_PHONES = 24
+
+
+def page(result: Phones.Result) -> list[wspy.Block]:
+    """Counts first, then distributions, then single units."""
+    with np.load(result.file(result.arrays)) as stored:
+        arrays = dict(stored)
+    blocks: list[wspy.Block] = [_summary(result), _counts(result), _controls(result)]
+    blocks += [_distribution(site, arrays) for site in result.sites]
+    if any(site.phones for site in result.sites):
+        blocks.append(_per_phone(result))
+    for site in result.sites:
+        if site.best:
+            blocks += [_best(site), _heat(site, arrays)]
+    return blocks
+
+
+def _summary(result: Phones.Result) -> wspy.Text:
+    n_units, n_labelled = sum(s.n_units for s in result.sites), sum(s.n_labelled for s in result.sites)
+    deciding = "shuffled labels"
+    if any(control.name == "shuffled weights" for control in result.sites[0].controls):
+        deciding += " and shuffled weights"
+    return wspy.Text(
+        markdown=f"# {n_labelled:,} of {n_units:,} units of {result.model} have a phone of their own\n\n"
+        f"Heard over {result.n_clips:,} clips of corpus {result.corpus!r}, {result.n_frames:,} frames of 20 ms. "
+        f"Phones: {result.alignment}.\n\n"
+        f"A unit is labelled if it tells its phone better than {deciding} give by chance, at a false discovery rate of "
+        f"{result.fdr:.0%}. Labels are chosen on one half of the {result.groups} and reported on the other, in which "
+        f"there are {result.n_groups} groups of {result.groups}.\n\n"
+        f"All units: `{result.labels.path}`; the labelled ones in Markdown: `{result.table.path}`."
+    )
+
+
+def _counts(result: Phones.Result) -> wspy.Table:
+    return wspy.Table(
+        title="Units with a label",
+        columns=(
+            wspy.Column(name="site"),
+            wspy.Column(name="units"),
+            wspy.Column(name="labelled", description="Units that beat shuffled labels and, where heard, weights."),
+            wspy.Column(name="share", unit="%", decimals=1),
+            wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
+            wspy.Column(name="median AUROC", decimals=3),
+            wspy.Column(name="median purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
+            wspy.Column(name="at least 60 % pure", unit="%", decimals=0, description="Share of the units."),
+        ),
+        rows=tuple(
+            (
+                site.site,
+                site.n_units,
+                site.n_labelled,
+                100 * site.n_labelled / site.n_units,
+                site.lag_s,
+                site.median_auroc,
+                None if site.median_purity is None else 100 * site.median_purity,
+                None if site.share_pure is None else 100 * site.share_pure,
+            )
+            for site in result.sites
+        ),
+    )
+
+
+def _controls(result: Phones.Result) -> wspy.Table:
+    return wspy.Table(
+        title="What the controls reach by the same choice",
+        columns=(
+            wspy.Column(name="site"),
+            wspy.Column(name="control"),
+            wspy.Column(name="units", description="Of the control."),
+            wspy.Column(name="median AUROC", decimals=3),
+            wspy.Column(name="highest AUROC", decimals=3),
+            wspy.Column(name="median purity", unit="%", decimals=0),
+            wspy.Column(name="beaten by", description="Units of the site, at the false discovery rate."),
+        ),
+        rows=tuple(
+            (
+                site.site,
+                control.name,
+                control.n_units,
+                control.median_auroc,
+                control.highest_auroc,
+                None if control.median_purity is None else 100 * control.median_purity,
+                control.n_beaten,
+            )
+            for site in result.sites
+            for control in site.controls
+        ),
+    )
+
+
+def _distribution(site: SiteLabels, arrays: dict[str, np.ndarray]) -> wspy.Figure:
+    """How many units lie above each AUROC: lines do not depend on bins."""
+    named = [("units", arrays[f"{site.site}.auroc"])]
+    named += [(name, arrays[key]) for name in _CONTROLS if (key := f"{site.site}.{name.replace(' ', '_')}") in arrays]
+    grid = np.linspace(0.4, 1.0, _STEPS)
+    return curves(
+        f"AUROC of {site.site} and its controls",
+        [Curve(name, grid.tolist(), [100 * float((values > at).mean()) for at in grid]) for name, values in named],
+        x_title="AUROC of the unit's own phone, on the half on which it was not chosen",
+        y_title="units above it (%)",
+        caption="The farther the line of the units lies to the right of those of the controls, the more was learned.",
+    )
+
+
+def _per_phone(result: Phones.Result) -> wspy.Figure:
+    totals: dict[str, int] = {}
+    for site in result.sites:
+        for phone, count in site.phones.items():
+            totals[phone] = totals.get(phone, 0) + count
+    shown = sorted(totals, key=lambda phone: (-totals[phone], phone))
+    rest = shown[MOST_PHONES:]
+    rows = [*shown[:MOST_PHONES], *(["others"] if rest else [])]
+
+    def counts(site: SiteLabels) -> list[float]:
+        values: list[float] = [site.phones.get(phone, 0) for phone in shown[:MOST_PHONES]]
+        return [*values, *([float(sum(site.phones.get(phone, 0) for phone in rest))] if rest else [])]
+
+    return stacked_bars(
+        "Labelled units per phone",
+        rows,
+        {site.site: counts(site) for site in result.sites},
+        x_title="labelled units",
+        y_title="phone",
+        caption="Each part of a bar is one site. Frequent phones are easier to beat chance with.",
+    )
+
+
+def _best(site: SiteLabels) -> wspy.Table:
+    return wspy.Table(
+        title=f"The best labels of {site.site}",
+        columns=(
+            wspy.Column(name="unit"),
+            wspy.Column(name="phone"),
+            wspy.Column(name="class"),
+            wspy.Column(name="AUROC", decimals=3),
+            wspy.Column(name="from", decimals=3, description="Lower end of the 95 % bootstrap interval."),
+            wspy.Column(name="to", decimals=3, description="Upper end of it."),
+            wspy.Column(name="AP", decimals=2, description="Average precision."),
+            wspy.Column(name="base", decimals=3, description="Share of frames with the phone: AP of chance."),
+            wspy.Column(name="purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
+            wspy.Column(name="of", description="The most common phone at these peaks."),
+        ),
+        rows=tuple(
+            (
+                unit.unit,
+                unit.phone,
+                unit.broad_class,
+                unit.auroc,
+                unit.low,
+                unit.high,
+                unit.average_precision,
+                unit.base_rate,
+                None if unit.purity is None else 100 * unit.purity,
+                unit.purity_phone,
+            )
+            for unit in site.best
+        ),
+    )
+
+
+def _heat(site: SiteLabels, arrays: dict[str, np.ndarray]) -> wspy.Figure:
+    best, means = arrays[f"{site.site}.best"], arrays[f"{site.site}.means"]
+    return heatmap(
+        f"Mean activation of the best units of {site.site} at every phone",
+        means,
+        x=Axis("unit, by the class and phone of its label", labels=[str(unit) for unit in best.tolist()]),
+        y=Axis("phone", labels=[str(phone) for phone in arrays[f"{site.site}.phones"]]),
+        value="mean activation in standard deviations over the unit's phones",
+        diverging=True,
+        caption="A column with one bright cell is a unit for one phone; several bright cells share it.",
+    )

@@ -1,0 +1,222 @@
+"""What a person sees of the windows: a table, a curve, and the transcripts side by side."""
+
+from __future__ import annotations
+
+import re
+
+import wspy
+from wspy.audio import FRAME_S
+from wspy.blocks import Cell
+from wspy.figures import Curve, curves
+from wspy.model import compare_words
+from wspy_window import ClipResult, Heard, Masked, Window
+
+SHOWN_CLIPS = 6
+SHOWN_WINDOWS = 12  # transcripts of one clip
+SHOWN_WORDS = 60  # of one transcript: loops go on for hundreds
+FULL = 1500
+_WINDOW = wspy.Column(name="window", description="Frames of 20 ms that each frame sees on either side, and where.")
+
+
+def page(result: Window.Result) -> list[wspy.Block]:
+    """Numbers first, then words."""
+    blocks: list[wspy.Block] = [_summary(result)]
+    if result.audio:
+        blocks.append(wspy.Audio(title="The recording", path=result.audio.path))
+        blocks.append(_side_by_side(result))
+    blocks.append(_table(result))
+    blocks.append(_curve(result))
+    blocks.append(_marked(result))
+    return blocks
+
+
+def _summary(result: Window.Result) -> wspy.Text:
+    of = "the recording" if result.audio else f"{len(result.clips)} clips of corpus {result.corpus!r}"
+    lines = [
+        f"# The attention window of {result.model}",
+        f"Heard {of}, {result.n_words} words without a mask. WER: words replaced, added or missing, over the words of "
+        "the unmasked transcript.",
+    ]
+    kept = [window for window in result.windows if window.wer is not None and window.wer <= 0.1]
+    if result.each == "together" and kept:
+        least = min(kept, key=lambda window: window.k)
+        lines.append(
+            f"The smallest of these windows that keeps nine words of ten: **k = {least.k}** "
+            f"({least.k * FRAME_S:.1f} s on either side), WER {least.wer:.2f}{_interval(least)}."
+        )
+    elif result.each == "together":
+        lines.append("None of these windows keeps nine words of ten.")
+    lines += [f"Note: {_escaped(note)}" for note in result.notes]
+    return wspy.Text(markdown="\n\n".join(lines))
+
+
+def _name(window: Masked, result: Window.Result) -> str:
+    places = ""
+    if len(window.layers) < result.n_layers:
+        places = f", layer{'s' if len(window.layers) > 1 else ''} {', '.join(map(str, window.layers))}"
+    if window.heads:
+        places += f", head{'s' if len(window.heads) > 1 else ''} {', '.join(map(str, window.heads))}"
+    return f"k = {window.k}{places}"
+
+
+def _interval(window: Masked) -> str:
+    if window.wer_low is None or window.wer_high is None:
+        return ""
+    return f" (95 % interval {window.wer_low:.2f} to {window.wer_high:.2f})"
+
+
+def _table(result: Window.Result) -> wspy.Table:
+    columns = [
+        _WINDOW,
+        wspy.Column(name="WER", description="Against the unmasked transcript.", decimals=3),
+        wspy.Column(name="from", description="Lower end of the 95 % interval over clips.", decimals=3),
+        wspy.Column(name="to", description="Upper end of that interval.", decimals=3),
+        wspy.Column(name="replaced", description="Words replaced by others."),
+        wspy.Column(name="added", description="Words that the unmasked transcript does not have."),
+        wspy.Column(name="missing", description="Words that only the unmasked transcript has."),
+        wspy.Column(name="changed", description="Share of clips with any word error."),
+    ]
+    rows: list[list[Cell]] = [["full", 0.0 if result.n_words else None, None, None, 0, 0, 0, 0.0]]
+    rows += [
+        [
+            _name(window, result),
+            window.wer,
+            window.wer_low,
+            window.wer_high,
+            window.substituted,
+            window.inserted,
+            window.deleted,
+            window.changed,
+        ]
+        for window in result.windows
+    ]
+    if result.text_wer is not None:
+        columns += [
+            wspy.Column(name="WER to text", description="Against the corpus' own text.", decimals=3),
+            wspy.Column(name="text from", description="Lower end of the 95 % interval over clips.", decimals=3),
+            wspy.Column(name="text to", description="Upper end of that interval.", decimals=3),
+        ]
+        rows[0] += [result.text_wer, result.text_wer_low, result.text_wer_high]
+        for row, window in zip(rows[1:], result.windows, strict=True):
+            row += [window.text_wer, window.text_wer_low, window.text_wer_high]
+    return wspy.Table(title="Windows", columns=tuple(columns), rows=tuple(map(tuple, rows)))
+
+
+def _curve(result: Window.Result) -> wspy.Figure:
+    """WER against k, a line for each place that was masked."""
+    places: dict[str, list[Masked]] = {}
+    for window in result.windows:
+        name = _name(window, result).partition(", ")[2] or "against the unmasked transcript"
+        places.setdefault(name, []).append(window)
+    series = []
+    for name, windows in places.items():
+        ordered = sorted(windows, key=lambda window: window.k)
+        series.append(
+            Curve(
+                name,
+                [*(window.k for window in ordered), FULL],
+                [*(window.wer for window in ordered), 0.0 if result.n_words else None],
+                [*(window.wer_low for window in ordered), None],
+                [*(window.wer_high for window in ordered), None],
+            )
+        )
+    if result.text_wer is not None and len(places) == 1:
+        ordered = sorted(result.windows, key=lambda window: window.k)
+        series.append(
+            Curve(
+                "against the corpus' text",
+                [*(window.k for window in ordered), FULL],
+                [*(window.text_wer for window in ordered), result.text_wer],
+                [*(window.text_wer_low for window in ordered), result.text_wer_low],
+                [*(window.text_wer_high for window in ordered), result.text_wer_high],
+            )
+        )
+    ks = sorted({window.k for window in result.windows if window.k < FULL})
+    return curves(
+        "WER against the window",
+        series,
+        x_title="k: frames of 20 ms seen on either side",
+        y_title="WER",
+        log_x=True,
+        x_labels=[*((k, str(k)) for k in ks), (FULL, "full")],
+        caption="Shaded: 95 % of the results when clips are drawn anew. Zero: the same words as without a mask.",
+    )
+
+
+def _side_by_side(result: Window.Result) -> wspy.Table:
+    clip = result.clips[0]
+    rows: list[tuple[Cell, ...]] = [("full", _short(clip.unmasked.text), clip.unmasked.no_speech_prob)]
+    rows += [
+        (_name(window, result), _short(heard.text), heard.no_speech_prob)
+        for window, heard in zip(result.windows, clip.masked, strict=True)
+    ]
+    return wspy.Table(
+        title="Transcripts",
+        columns=(
+            _WINDOW,
+            wspy.Column(name="transcript", description="What Whisper writes, up to the end of the sound."),
+            wspy.Column(name="no speech", description="Probability that the model gives to there being no speech."),
+        ),
+        rows=tuple(rows),
+    )
+
+
+# --- marked words -----------------------------------------------------------------------------------------
+
+
+def _marked(result: Window.Result) -> wspy.Text:
+    """The transcripts of some clips, those that changed most first."""
+    ordered = sorted(result.clips, key=lambda clip: -sum(heard.text != clip.unmasked.text for heard in clip.masked))
+    lines = ["## Words that changed", "~~Struck through~~: gone. **Bold**: new. Case and punctuation do not count."]
+    for clip in ordered[:SHOWN_CLIPS]:
+        lines.append(f"### {_escaped(clip.clip)}")
+        lines.append("\n".join(_marked_clip(clip, result)))
+    left = len(ordered) - SHOWN_CLIPS
+    if left > 0:
+        lines.append(f"The other {left} clips are in result.json.")
+    return wspy.Text(markdown="\n\n".join(lines))
+
+
+def _marked_clip(clip: ClipResult, result: Window.Result) -> list[str]:
+    lines = [f"- said: {_escaped(clip.said) or '(nothing)'}"] if clip.said is not None else []
+    lines.append(f"- full: {_escaped(clip.unmasked.text) or '(nothing)'}{_doubt(clip.unmasked)}")
+    for window, heard in list(zip(result.windows, clip.masked, strict=True))[:SHOWN_WINDOWS]:
+        lines.append(f"- {_name(window, result)}: {_changes(clip.unmasked.text, heard.text)}{_doubt(heard)}")
+    if len(clip.masked) > SHOWN_WINDOWS:
+        lines.append(f"- and {len(clip.masked) - SHOWN_WINDOWS} more in result.json")
+    return lines
+
+
+def _doubt(heard: Heard) -> str:
+    notes = ["made up: there is likely no speech"] if heard.made_up else []
+    if heard.beyond_end:
+        notes.append("went on after the end, left out")
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _changes(before: str, after: str) -> str:
+    parts: list[str] = []
+    left = SHOWN_WORDS
+    for passage in compare_words(before, after):
+        old, new = (_escaped(" ".join(words[:left])) for words in (passage.before, passage.after))
+        if passage.change == "same":
+            parts += [new] if new else []
+        else:
+            parts += [f"~~{old}~~"] if old else []
+            parts += [f"**{new}**"] if new else []
+        left -= max(len(passage.before), len(passage.after))
+        if left < 0:
+            parts.append(f"… ({len(after.split())} words in all)")
+            break
+    return " ".join(parts) or "(nothing)"
+
+
+def _short(text: str) -> str:
+    words = text.split()
+    shown = " ".join(words[:SHOWN_WORDS])
+    return text if len(words) <= SHOWN_WORDS else f"{shown} … ({len(words)} words in all)"
+
+
+def _escaped(text: str | None) -> str:
+    """Text that Markdown shows as it is; an underscore within a word is no mark."""
+    return re.sub(r"([\\`*\[\]<>~]|\b_|_\b)", r"\\\1", text or "")

@@ -1,0 +1,103 @@
+"""Labels of whole sites: planted detectors get theirs, a model that knows nothing gets none."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import wspy
+from wspy.audio import SAMPLE_RATE
+from wspy.corpus import Alignment, Clip, Corpus, Interval
+from wspy.errors import InputError, OutOfRange
+from wspy.figures import mel_band
+from wspy.model import Model
+from wspy.testing import tiny_whisper
+
+PHONES = {"SIL": None, "AA": 300.0, "IY": 1000.0, "S": 3000.0}
+SEGMENT_S, N_SEGMENTS, N_CLIPS = 0.2, 10, 40
+
+
+def tones(seed: int, phones: list[str]) -> np.ndarray:
+    """One tone per phone, at a level that differs from one to the next, over quiet noise."""
+    rng = np.random.default_rng(seed)
+    length = int(SEGMENT_S * SAMPLE_RATE)
+    samples = rng.normal(scale=0.002, size=length * len(phones))
+    for at, phone in enumerate(phones):
+        if hz := PHONES[phone]:
+            t = np.arange(length) / SAMPLE_RATE
+            samples[at * length : (at + 1) * length] += rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * hz * t)
+    return samples.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """Eight speakers; every clip has the four sounds in an order of its own."""
+    rng = np.random.default_rng(1)
+    entries = []
+    for n in range(N_CLIPS):
+        phones = [str(phone) for phone in rng.choice(list(PHONES), size=N_SEGMENTS)]
+        spans = tuple(
+            Interval(round(at * SEGMENT_S, 3), round((at + 1) * SEGMENT_S, 3), phone) for at, phone in enumerate(phones)
+        )
+        alignment = Alignment(words=(), phones=spans, phone_set="ARPABET", source="planted")
+        entries.append((tones(n, phones), Clip(f"clip-{n}", text="", speaker=f"speaker-{n % 8}"), alignment))
+    return Corpus.in_memory("tones", entries)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_whisper(seed=5)
+
+
+def test_the_band_of_each_tone_is_labelled_with_it(model, corpus):
+    result = wspy.analyze("phones", site="mel", random_weights=False, model=model, corpus=corpus)
+    with result.file(result.labels).open() as lines:
+        rows = {int(row["unit"]): row for row in csv.DictReader(lines)}
+    assert len(rows) == 80 and result.groups == "speakers"
+    for phone, hz in PHONES.items():
+        if hz:
+            row = rows[round(mel_band(hz, 80))]
+            assert row["phone"] == phone and float(row["auroc"]) > 0.97 and row["labelled"] == "True"
+            assert row["purity_phone"] == phone and float(row["purity"]) > 0.9
+            assert float(row["low"]) <= float(row["auroc"]) <= float(row["high"])
+            assert int(row["count"]) > 100 and float(row["base_rate"]) == pytest.approx(0.25, abs=0.08)
+    site = result.sites[0]
+    assert site.n_labelled == sum(row["labelled"] == "True" for row in rows.values())
+    assert sum(site.phones.values()) == site.n_labelled
+    shuffled = next(control for control in site.controls if control.name == "shuffled labels")
+    assert shuffled.median_auroc == pytest.approx(0.5, abs=0.05)
+    markdown = result.file(result.table).read_text()
+    assert markdown.count("\n") == site.n_labelled + 2
+
+
+def test_a_model_that_knows_nothing_gets_no_more_labels_than_the_false_discovery_rate(model, corpus):
+    result = wspy.analyze("phones", model=model, corpus=corpus)
+    assert [site.site for site in result.sites] == ["encoder.blocks.0.mlp.1", "encoder.blocks.1.mlp.1"]
+    for site in result.sites:
+        weights = next(control for control in site.controls if control.name == "shuffled weights")
+        assert weights.n_units == site.n_units == 256
+        assert site.n_labelled <= 0.05 * site.n_units
+
+
+def test_the_page_shows_counts_controls_and_figures(model, corpus):
+    result = wspy.analyze("phones", site="mel", random_weights=False, model=model, corpus=corpus)
+    from wspy_phones import Phones
+
+    kinds = [block.kind for block in Phones().view(result)]
+    assert kinds.count("table") == 3 and kinds.count("figure") == 3
+
+
+def test_bad_input_is_said_in_one_line(model, corpus):
+    with pytest.raises(OutOfRange, match=r"Layer 2 .* choose 0 to 1"):
+        wspy.analyze("phones", layer=2, model=model, corpus=corpus)
+    with pytest.raises(InputError, match="give one of them"):
+        wspy.analyze("phones", layer=0, site="mel", model=model, corpus=corpus)
+    bare = Corpus.in_memory("bare", [(corpus.audio(clip), replace(clip), None) for clip in corpus.clips[:2]])
+    with pytest.raises(InputError, match="wspy corpus align bare"):
+        wspy.analyze("phones", site="mel", model=model, corpus=bare)
+    short = Corpus.in_memory("short", [(corpus.audio(c), c, corpus.alignment(c)) for c in corpus.clips[:2]])
+    with pytest.raises(InputError, match="too small"):
+        wspy.analyze("phones", site="mel", random_weights=False, model=model, corpus=short)
