@@ -107,7 +107,7 @@ class Case(_Part):
     start_s: float = Field(description="Start of the cut, in seconds.")
     end_s: float = Field(description="End of the cut, in seconds.")
     before: str = Field(description="The transcript before.")
-    after: str = Field(description="The transcript after.")
+    after: str = Field(description="The transcript after, up to twice the length of the longest before.")
     exact: bool = Field(description="Whether the target is gone and every other word stays.")
 
 

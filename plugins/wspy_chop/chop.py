@@ -114,7 +114,11 @@ def _line(features: Float[Tensor, "frame d_model"], one: Span) -> Float[Tensor, 
 
 @torch.inference_mode()
 def transcribe_cuts(
-    model: Model, tasks: Sequence[Task], rng: np.random.Generator, progress: Progress
+    model: Model,
+    tasks: Sequence[Task],
+    rng: np.random.Generator,
+    progress: Progress,
+    max_tokens: int | None = None,
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The text and the words after each cut, in the language found before it, many in a batch."""
     padding = padding_features(model)[0]
@@ -140,7 +144,8 @@ def transcribe_cuts(
                 for i in batch
             ]
             ends_s = [tasks[i].heard.duration_s for i in batch]
-            written = transcribe(model, torch.stack(features), language=language, ends_s=ends_s)
+            stacked = torch.stack(features)
+            written = transcribe(model, stacked, language=language, ends_s=ends_s, max_tokens=max_tokens)
             for i, found in zip(batch, written, strict=True):
                 results[i] = found.text, written_words(model, found)
                 next(todo, None)

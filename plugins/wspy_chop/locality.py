@@ -75,7 +75,9 @@ def measure(inputs: Chop.Inputs, context: Context) -> Locality:
     ]
     spans = _spans(targets, kinds, context.rng)
     tasks = [Task(target.heard, (spans[kind, i],), kind.filling) for kind in kinds for i, target in enumerate(targets)]
-    written = list(transcribe_cuts(context.model, tasks, context.rng, context.progress))
+    # A cut can make the model loop. Twice what it wrote before is enough to see that it did more than lose a word.
+    longest = max(len(target.heard.transcription.tokens) for target in targets)
+    written = list(transcribe_cuts(context.model, tasks, context.rng, context.progress, 2 * longest + 4))
     rates: list[Rate] = []
     cases: tuple[Case, ...] = ()
     for n, kind in enumerate(kinds):

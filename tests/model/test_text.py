@@ -123,6 +123,13 @@ def test_transcribing_features_equals_transcribing_mels(multilingual: Model, mel
     assert transcribe(multilingual, mel[:0]) == []
 
 
+def test_a_transcript_ends_after_max_tokens(tiny: Model, mel: Tensor) -> None:
+    whole = transcribe(tiny, mel)
+    cut = transcribe(tiny, mel, max_tokens=5)
+    assert all(len(w.tokens) > 5 for w in whole)
+    assert [c.tokens for c in cut] == [w.tokens[:5] for w in whole]
+
+
 def transcription_of(model: Model, *parts: float | str) -> Transcription:
     tokenizer = model.tokenizer()
     tokens: list[int] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from whisper.timing import find_alignment, merge_punctuations
+from whisper.timing import dtw, find_alignment, merge_punctuations
 
 from wspy.errors import BadShape
 from wspy.model import Model, Transcription, encode
@@ -54,3 +55,16 @@ def test_nothing_written_and_lists_that_do_not_fit(mel: torch.Tensor) -> None:
     assert word_times(model, features[:0], [], ends_s=[]) == []
     with pytest.raises(BadShape, match="one for each"):
         word_times(model, features, [written(model, " a")], ends_s=[1.0])
+
+
+def test_finding_times_leaves_the_number_of_threads_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba, which runs the path's search, takes all cores for the whole process when it starts."""
+    before = torch.get_num_threads()
+
+    def starting(matrix: torch.Tensor) -> np.ndarray:
+        torch.set_num_threads(before + 1)
+        return dtw(matrix)
+
+    monkeypatch.setattr("whisper.timing.dtw", starting)
+    token_starts(torch.rand(2, 4, 9), 0, 4)
+    assert torch.get_num_threads() == before

@@ -54,6 +54,10 @@ Texts = Literal["corpus", "whisper", "mixed"]
 SPEEDS: tuple[Speed, ...] = ("exact", "condensed")
 
 
+class _Layout(BaseModel):
+    format: int
+
+
 class About(BaseModel):
     """What an atlas was made from: the `about` entry of the header."""
 
@@ -306,20 +310,23 @@ def read_about(path: Path) -> About:
     """What a statistics file was made from.
 
     Raises:
+        OutdatedAtlas: it is of an earlier layout.
         DamagedAtlas: the file is not one of ours, or of a later layout.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as stored:
-            about = About.model_validate_json((stored.metadata() or {}).get("about", ""))
+            said = (stored.metadata() or {}).get("about", "")
+        # Other layouts say other things of themselves, so the version comes first.
+        made_as = _Layout.model_validate_json(said).format
+        if made_as < FORMAT:
+            raise OutdatedAtlas(str(path.parent), f"its layout is the old version {made_as}")
+        if made_as > FORMAT:
+            raise DamagedAtlas(str(path.parent), f"its layout is version {made_as}, this wspy reads {FORMAT}")
+        return About.model_validate_json(said)
     except (OSError, SafetensorError, ValueError) as error:
         raise DamagedAtlas(str(path.parent), str(error).splitlines()[0]) from None
-    if about.format < FORMAT:
-        raise OutdatedAtlas(str(path.parent), f"its layout is the old version {about.format}")
-    if about.format > FORMAT:
-        raise DamagedAtlas(str(path.parent), f"its layout is version {about.format}, this wspy reads {FORMAT}")
-    return about
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> None:

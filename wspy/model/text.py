@@ -68,6 +68,7 @@ def transcribe(
     task: Task = "transcribe",
     prompt: str | None = None,
     beam_size: int | None = None,
+    max_tokens: int | None = None,
     ends_s: Sequence[float] | None = None,
 ) -> list[Transcription]:
     """Transcribe a batch of 30-second windows, greedily unless `beam_size` is given, with timestamps.
@@ -76,6 +77,8 @@ def transcribe(
         audio: mel spectrograms, or what the encoder made of them.
         language: code or English name; None lets a multilingual model find it out for each clip.
         prompt: text that precedes the audio, as Whisper's context.
+        max_tokens: stop each transcript after so many tokens, timestamps included; None: half the decoder's context,
+            as openai-whisper does. A batch takes as long as its longest, and a model that loops never ends by itself.
         ends_s: where each clip's audio ends within its window; text that starts beyond it is cut
             (see `Transcription.until`).
 
@@ -100,6 +103,7 @@ def transcribe(
         language=language,
         prompt=prompt,
         beam_size=beam_size,
+        sample_len=max_tokens,
         fp16=False,
     )
     results: list[DecodingResult] = openai_whisper.decode(model.whisper, audio.to(model.device), options)

@@ -92,7 +92,11 @@ def token_starts(
     from whisper.timing import dtw
 
     matrix = sharpened(weights).mean(dim=0)[first_row:end_row]
+    n_threads = torch.get_num_threads()
     row_of_step, frame_of_step = dtw(-matrix)
+    # Numba, which compiles it, gives the whole process as many threads as there are cores when it starts. Then the same
+    # activations would be rounded otherwise from there on.
+    torch.set_num_threads(n_threads)
     starts: Float64[np.ndarray, " token"] = frame_of_step[np.diff(row_of_step, prepend=-1) > 0] * FRAME_S
     return starts
 
