@@ -90,7 +90,7 @@ def test_a_bad_plugin_costs_one_line_and_stops_nothing(run_cli, make_plugin, nam
     assert problem in rows[name]["problems"][0]
     assert rows[name]["analyses"] == []
     assert (rows["zgood"]["status"], rows["zgood"]["analyses"]) == ("loaded", ["good-one"])
-    assert (rows["neuron"]["status"], rows["neuron"]["analyses"]) == ("loaded", ["neuron"])
+    assert (rows["neuron"]["status"], rows["neuron"]["analyses"]) == ("loaded", ["neuron", "unit"])
     assert "n is 4" in run_cli("analyze", "good-one", "--n", "4", path=(folder,)).stdout
 
 

@@ -65,7 +65,6 @@ def test_every_kind_of_input_arrives(run_cli, toy, recording, tmp_path):
         "--c",
         "--prompt",
         " said",
-        "--other",
         other,
     ]
     inputs = json.loads(run_toy(run_cli, toy, recording, *words, "--json").stdout)["inputs"]
@@ -126,7 +125,7 @@ def test_the_command_in_the_provenance_gives_the_same_inputs(run_cli, toy, recor
         (["--layer", "1", "--side", "up"], "side: must be 'left' or 'right', not 'up'"),
         (["--layer", "1", "--bins", "1,x"], "bins.1: must be a whole number"),
         (["--layer", "1", "--top", "3"], "--top"),
-        (["--layer", "1", "--other", "missing.wav"], "missing.wav"),
+        (["--layer", "1", "missing.wav"], "missing.wav"),
         (["--layer", "1", "--seed", "-1"], "--seed"),
         (["--layer", "1", "--prompt", "refuse"], "that cannot be used"),
     ],
