@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
 import pytest
 
-from wspy.corpus import Corpus, make_corpus
+from wspy.corpus import Corpus
 
 pytestmark = [pytest.mark.real, pytest.mark.session_home]
 
 
-@pytest.fixture(scope="module")
-def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+@pytest.fixture
+def corpus(timit) -> Corpus:
     """One clip of each of eight speakers, with words and phones that people marked."""
-    aligned = shared_data / "aligned"
-    with (aligned / "manifest.csv").open() as lines:
-        rows = [row for row in csv.DictReader(lines) if row["path"].endswith("_sa1.flac")]
-    manifest = tmp_path_factory.mktemp("timit") / "manifest.csv"
-    with manifest.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, rows[0].keys())
-        writer.writeheader()
-        writer.writerows({**row, "path": aligned / row["path"]} for row in rows)
-    return make_corpus(
-        "timit-sa1", str(manifest), words=aligned / "words.csv", phones=aligned / "phones.csv", phone_set="TIMIT"
-    )
+    return timit("timit-sa1", lambda rows: [row for row in rows if row["path"].endswith("_sa1.flac")])
 
 
 def test_a_neuron_is_switched_off_and_the_report_says_what_follows(corpus, run_cli):

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import wspy
-from wspy.corpus import Corpus, make_corpus
+from wspy.corpus import Corpus
 from wspy_heads import Heads
 
 pytestmark = [pytest.mark.real, pytest.mark.session_home]
 
 
-@pytest.fixture(scope="module")
-def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+@pytest.fixture
+def corpus(timit) -> Corpus:
     """Eight clips, one of each speaker, with words that people marked."""
-    aligned = shared_data / "aligned"
-    with (aligned / "manifest.csv").open() as lines:
-        rows = [row for row in csv.DictReader(lines) if row["path"].startswith("timit_sample/")]
-    manifest = tmp_path_factory.mktemp("eight") / "manifest.csv"
-    with manifest.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(
-            {**row, "path": aligned / row["path"]} for row in {row["speaker"]: row for row in rows}.values()
-        )
-    return make_corpus("eight", str(manifest), words=aligned / "words.csv")
+    return timit("timit-8", lambda rows: list({row["speaker"]: row for row in rows}.values()))
 
 
 def test_the_published_alignment_heads_of_tiny_en_are_better_aligners_than_the_rest(corpus: Corpus) -> None:

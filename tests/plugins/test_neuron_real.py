@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from wspy.atlas import ensure_atlas
 from wspy.audio import FRAME_S, SAMPLE_RATE, load_audio
-from wspy.corpus import Corpus, make_corpus
+from wspy.corpus import Corpus
 from wspy.model import find_model
 
 pytestmark = [pytest.mark.real, pytest.mark.session_home]
@@ -21,20 +20,10 @@ N_CLIPS = 24
 LAYER = 2
 
 
-@pytest.fixture(scope="module")
-def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+@pytest.fixture
+def corpus(timit) -> Corpus:
     """Three clips each of eight speakers, with words and phones that people marked."""
-    aligned = shared_data / "aligned"
-    with (aligned / "manifest.csv").open() as lines:
-        rows = [row for row in csv.DictReader(lines) if row["path"].startswith("timit_sample/")]
-    manifest = tmp_path_factory.mktemp("timit") / "manifest.csv"
-    with manifest.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, rows[0].keys())
-        writer.writeheader()
-        writer.writerows({**row, "path": aligned / row["path"]} for row in _three_of_each(rows))
-    return make_corpus(
-        "timit", str(manifest), words=aligned / "words.csv", phones=aligned / "phones.csv", phone_set="TIMIT"
-    )
+    return timit("timit-24", _three_of_each)
 
 
 def _three_of_each(rows: list[dict[str, str]]) -> list[dict[str, str]]:
