@@ -44,7 +44,7 @@ clean:
 
 # An environment is up to date until pyproject.toml or constraints.txt change.
 .venv/.run: EXTRAS := offline
-.venv/.dev: EXTRAS := offline base hub words dev docs
+.venv/.dev: EXTRAS := offline base hub words web train dev exchange docs
 
 .venv/.run .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	@$(BIN)/python .ci/install.py $(EXTRAS)
