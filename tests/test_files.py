@@ -60,6 +60,7 @@ def test_a_failed_folder_leaves_nothing(tmp_path, error):
 
 
 def test_a_folder_replaces_a_folder(tmp_path):
+    (tmp_path / ".run.old.killed").mkdir()  # as a process leaves that is killed while it replaces one
     for content in ("one", "two"):
         with atomic_folder(tmp_path / "run") as temporary:
             (temporary / content).write_text(content)

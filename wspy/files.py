@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import sys
@@ -90,7 +91,8 @@ def replace_folder(new: Path, path: Path) -> None:
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     path.replace(old / path.name)
     new.replace(path)
-    shutil.rmtree(old, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.old.*"):  # with what a process killed here left before
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -27,9 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 import wspy
 from wspy.analysis import AnyAnalysis, Context, Inputs, Result
 from wspy.blocks import Block
-from wspy.errors import BadInput, Busy, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownDevice, UnknownRun
+from wspy.errors import BadInput, Busy, NotARun, NotWritable, OutputExists, UnknownCorpus, UnknownRun
 from wspy.files import atomic_folder, home, locked, write_atomic
-from wspy.model.reference import DEFAULT_MODEL
+from wspy.model.reference import DEFAULT_MODEL, check_device_name
 from wspy.plugins import load_plugins
 from wspy.progress import Progress, Silent
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from wspy.model import Model, ModelReference
 
 RECORD = "result.json"
-_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 DEFAULT_CORPUS = "demo"
 _VERSIONS = ("openai-whisper", "torch", "numpy", "pydantic")
 
@@ -180,8 +179,7 @@ def run_analysis(
     Raises:
         InputError: something given cannot be used; nothing is left behind.
     """
-    if device is not None and not _DEVICE.fullmatch(device):
-        raise UnknownDevice(device, ("cuda", "mps", "cpu"))  # said even where the model turns out not to be needed
+    check_device_name(device)  # even where the model turns out not to be needed
     progress = progress or Silent()
     started = datetime.datetime.now(datetime.UTC)
     name = f"{started:%Y%m%d-%H%M%S}-{analysis.name}-{secrets.token_hex(2)}"

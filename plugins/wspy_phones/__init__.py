@@ -7,12 +7,15 @@ AUROC: the chance that a random frame of the phone has a higher activation than 
 for a unit that does not care). The phone with the highest AUROC is chosen on one half of the speakers (or clips), and
 AUROC, average precision and a 95 % bootstrap interval over speakers (or clips) are reported on the other half. Purity
 is the share of the clips with the highest peaks that have the same phone at the peak: what a person hears who listens
-to the top examples, as the post's author did (section 1.1).
+to the top examples, as the post's author did (section 1.1). For a label by listening, the most common phone at the
+peaks is chosen among the top clips of one half, and its share among those of the other half is reported.
 
-Controls go through the same choice: the labels of each clip's phones shuffled, the same model with its weights
-shuffled, and the 80 mel bands of the spectrogram as units. A unit counts as labelled if its AUROC beats shuffled labels
-and shuffled weights at a false discovery rate of 5 % (Benjamini and Hochberg 1995), silence compared with silence and
-sounds with sounds.
+Controls go through the same choices: the labels of each clip's phones shuffled, the same model with its weights
+shuffled, and the 80 mel bands of the spectrogram as units. A unit counts as labelled if its AUROC, or its share of the
+top clips, beats shuffled labels and shuffled weights; each of the two ways has half of the false discovery rate of 5 %
+(Benjamini and Hochberg 1995), and silence is compared with silence, sounds with sounds. The second way is for units
+that are almost always zero, as in the last layer and in dictionaries: AUROC counts ties half, so it stays near 0.5 for
+them, however clear they are when they fire.
 
 How it can mislead: a label is the best of about forty phones, not a definition: units that answer to several sounds
 get one all the same (`wspy analyze neuron` shows the mix). A high AUROC with a low average precision means that a rare
@@ -25,11 +28,14 @@ Example: `wspy analyze phones --layer 2`, or `wspy.analyze("phones", layer=2)`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 import wspy
 from wspy.fields import Count, Layer, SiteName
+
+Evidence = Literal["all frames", "strongest clips", "both"]
 
 
 class _Part(BaseModel):
@@ -40,21 +46,34 @@ class LabelledUnit(_Part):
     """One unit and its label; numbers are of the half on which it was not chosen."""
 
     unit: int = Field(description="Unit within the site.")
-    phone: str = Field(description="The phone that it tells best from the rest.")
-    broad_class: str | None = Field(description="Manner class of the phone; null in alphabets other than ARPABET.")
+    label: str | None = Field(description="Its phone, if it beats its controls at the false discovery rate, else null.")
+    label_class: str | None = Field(description="Manner class of the label; null in alphabets other than ARPABET.")
+    evidence: Evidence | None = Field(
+        description="What the label rests on: AUROC over all frames, the clips with the "
+        "highest peaks, or both (then it is the phone of AUROC)."
+    )
+    phone: str = Field(description="The phone that it tells best from the rest, by AUROC.")
     auroc: float = Field(description="Chance that a frame of the phone has a higher activation than any other frame.")
     low: float | None = Field(description="Lower end of the 95 % bootstrap interval of `auroc`; null with one group.")
     high: float | None = Field(description="Upper end of it.")
     average_precision: float = Field(description="Precision averaged over the phone's frames.")
     base_rate: float = Field(description="Share of frames with the phone: the average precision of chance.")
     count: int = Field(description="Frames of the phone.")
+    peak_phone: str | None = Field(
+        description="The most common phone at the peaks of the top clips of the other half; "
+        "null where either half has fewer than four."
+    )
+    peak_share: float = Field(description="Share of this half's top clips with it at the peak; 0 where it is null.")
+    peak_count: int = Field(description="Top clips of this half.")
     purity: float | None = Field(description="Share of the top clips with the most common phone at the peak.")
     purity_phone: str | None = Field(description="That phone.")
     purity_count: int = Field(description="Top clips that have a phone at the peak.")
-    p_shuffled_labels: float = Field(description="Share of units with shuffled labels that do as well.")
-    p_random_weights: float | None = Field(description="Share of units of the model with shuffled weights that do.")
-    p_mel: float = Field(description="Share of mel bands that do as well.")
-    labelled: bool = Field(description="Whether it beats its controls at the false discovery rate.")
+    p_shuffled_labels: float = Field(description="Share of units with shuffled labels with such an AUROC.")
+    p_random_weights: float | None = Field(description="Share of units of the model with shuffled weights with such.")
+    p_mel: float = Field(description="Share of mel bands with such an AUROC.")
+    p_peaks_shuffled_labels: float = Field(description="Share of units with shuffled labels with such a peak share.")
+    p_peaks_random_weights: float | None = Field(description="The same with shuffled weights.")
+    p_peaks_mel: float = Field(description="The same of mel bands.")
 
 
 class Control(_Part):
@@ -64,6 +83,7 @@ class Control(_Part):
     n_units: int = Field(description="How many units the control has.")
     median_auroc: float = Field(description="Median of their AUROC.")
     highest_auroc: float = Field(description="The highest of them.")
+    median_peak_share: float = Field(description="Median share of the top clips of the half that is reported.")
     median_purity: float | None = Field(description="Median purity of their top clips; null for shuffled labels.")
     n_beaten: int = Field(description="Units of the site that beat this control at the false discovery rate.")
 
@@ -76,11 +96,14 @@ class SiteLabels(_Part):
     lag_s: float = Field(description="From the sound to the activation, in seconds: the site's best lag.")
     n_units: int = Field(description="Units of the site.")
     n_labelled: int = Field(description="Units that beat shuffled labels and, where heard, shuffled weights.")
+    n_by_frames: int = Field(description="Those that do by AUROC over all frames.")
+    n_by_peaks: int = Field(description="Those that do by the clips with the highest peaks.")
     median_auroc: float = Field(description="Median over all units.")
+    median_peak_share: float = Field(description="Median share of the top clips, on the half that is reported.")
     median_purity: float | None = Field(description="Median purity over all units.")
     share_pure: float | None = Field(description="Share of units with a purity of at least 60 %.")
     controls: tuple[Control, ...] = Field(description="What chance gives.")
-    best: tuple[LabelledUnit, ...] = Field(description="The labelled units with the highest AUROC.")
+    best: tuple[LabelledUnit, ...] = Field(description="The clearest of the labelled units.")
     phones: dict[str, int] = Field(description="How many labelled units each phone has.")
 
 

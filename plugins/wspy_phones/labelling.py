@@ -14,9 +14,9 @@ import numpy as np
 import wspy
 from wspy.atlas import (
     LAGS,
-    PhonePlan,
     beats_control,
     benjamini_hochberg,
+    broad_class,
     chosen_on_first_half,
     eligible_phones,
     label_units,
@@ -25,7 +25,8 @@ from wspy.atlas import (
 from wspy.audio import FRAME_S
 from wspy.corpus import SILENCE
 from wspy.errors import InputError, OutOfRange
-from wspy_phones import Control, LabelledUnit, Phones, SiteLabels
+from wspy_phones import Control, Evidence, LabelledUnit, Phones, SiteLabels
+from wspy_phones.peaks import PeakLabel, PeakPhones, Purity
 
 if TYPE_CHECKING:
     from wspy.atlas import SiteAtlas, UnitLabel, UnitPhones
@@ -48,7 +49,7 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
     random: list[SiteAtlas | None] = [None] * len(sites)
     if inputs.random_weights:
         random = list(context.atlases(sites, speed=speed, random_weights=True))
-    peaks = _PeakPhones(context, inputs.top)
+    peaks = PeakPhones(context, inputs.top)
     mel = _chosen(context.atlas("mel"), peaks, context.rng)
     labels: list[SiteLabels] = []
     arrays: dict[str, np.ndarray] = {}
@@ -58,11 +59,11 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
         if not eligible_phones(units).any():
             raise InputError(f"Corpus {corpus.name!r} is too small: no phone lasts a second in either half of it.")
         mine = _labels(units, atlas, peaks, context.rng)
-        controls = {"shuffled labels": _shuffled_labels(units), "mel bands": mel}
+        controls = {"shuffled labels": _shuffled_labels(atlas, units, peaks), "mel bands": mel}
         if shuffled is not None:
             controls["shuffled weights"] = _chosen(shuffled, peaks, context.rng)
-        named = _compare(mine, controls, inputs.fdr)
-        labels.append(_site_labels(atlas, units, named, controls, inputs.fdr))
+        named, beaten = _compare(mine, controls, inputs.fdr)
+        labels.append(_site_labels(atlas, units, named, controls, beaten))
         rows += [(atlas.about.site, units.lag * FRAME_S, unit) for unit in named]
         arrays |= _arrays(atlas.about.site, units, named, controls)
     first = atlases[0].phones()
@@ -96,49 +97,6 @@ def _sites(inputs: Phones.Inputs, context: wspy.Context) -> list[str]:
     return [f"encoder.blocks.{layer}.mlp.1" for layer in layers]
 
 
-# --- what a person hears at the peaks ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Purity:
-    """The most common phone at the peaks of a unit's top clips."""
-
-    phone: str | None
-    share: float
-    count: int
-
-
-class _PeakPhones:
-    """Looks up which phone is heard at the peaks of top clips."""
-
-    def __init__(self, context: wspy.Context, top: int) -> None:
-        self.corpus, self.top = context.corpus, top
-        self.plan = PhonePlan(self.corpus)
-        self.groups = f"{self.plan.grouped_by}s"
-        self._tracks: dict[int, np.ndarray] = {}
-
-    def purity(self, atlas: SiteAtlas) -> list[_Purity]:
-        """Of every unit of a site, the site's lag allowed for."""
-        lag = atlas.lag_frames or 0
-        clips, frames = atlas.peaks(1)
-        found = []
-        for clip_row, frame_row in zip(clips[:, : self.top].tolist(), frames[:, : self.top].tolist(), strict=True):
-            ids = [self._phone(clip, frame - lag) for clip, frame in zip(clip_row, frame_row, strict=True) if clip >= 0]
-            counts = Counter(phone for phone in ids if phone is not None)
-            phone, most = min(counts.items(), key=lambda item: (-item[1], item[0])) if counts else (None, 0)
-            n = counts.total()
-            found.append(_Purity(phone, most / n if n else float("nan"), n))
-        return found
-
-    def _phone(self, at: int, frame: int) -> str | None:
-        if at not in self._tracks:
-            clip = self.corpus.clips[at]
-            self._tracks[at] = self.plan.track(clip, round(clip.duration_s / FRAME_S) + 1).ids
-        ids = self._tracks[at]
-        known = 0 <= frame < len(ids) and ids[frame] >= 0
-        return self.plan.phones[ids[frame]] if known else None
-
-
 # --- units and controls by the same choice ----------------------------------------------------------------
 
 
@@ -149,85 +107,153 @@ class _Chosen:
     auroc: np.ndarray
     silent: np.ndarray
     """Whether that phone is silence."""
+    peaks: np.ndarray
+    """Share of half B's strongest clips with the phone that is most common among those of half A."""
+    peaks_silent: np.ndarray
     purity: np.ndarray | None
-    """Share of the top clips with the most common phone; None for shuffled labels."""
+    """Share of the strongest clips with the most common phone; None for shuffled labels."""
 
 
-def _chosen(atlas: SiteAtlas, peaks: _PeakPhones, rng: np.random.Generator) -> _Chosen:
+def _chosen(atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> _Chosen:
     found = label_units(atlas.phones(), rng, n_bootstrap=1)
+    heard = peaks.labels(atlas)
     return _Chosen(
         np.array([label.auroc for label in found]),
         np.array([label.phone == SILENCE for label in found]),
-        np.array([purity.share for purity in peaks.purity(atlas)]),
+        np.array([label.share for label in heard]),
+        np.array([label.phone == SILENCE for label in heard]),
+        np.array([purity.share for purity in peaks.purities(atlas)]),
     )
 
 
-def _shuffled_labels(units: UnitPhones) -> _Chosen:
+def _shuffled_labels(atlas: SiteAtlas, units: UnitPhones, peaks: PeakPhones) -> _Chosen:
     table = permuted_auroc_table(units)
     best = chosen_on_first_half(table, eligible_phones(units))
     names = np.array(units.phones)
-    return _Chosen(table[np.arange(len(best)), 1, best].astype(np.float64), names[best] == SILENCE, None)
+    heard = peaks.labels(atlas, shuffled=True)
+    return _Chosen(
+        table[np.arange(len(best)), 1, best].astype(np.float64),
+        names[best] == SILENCE,
+        np.array([label.share for label in heard]),
+        np.array([label.phone == SILENCE for label in heard]),
+        None,
+    )
 
 
-def _labels(
-    units: UnitPhones, atlas: SiteAtlas, peaks: _PeakPhones, rng: np.random.Generator
-) -> list[tuple[UnitLabel, _Purity]]:
-    return list(zip(label_units(units, rng), peaks.purity(atlas), strict=True))
+@dataclass(frozen=True)
+class _Mine:
+    """What was found of one unit."""
+
+    frames: UnitLabel
+    peaks: PeakLabel
+    purity: Purity
 
 
-def _compare(mine: Sequence[tuple[UnitLabel, _Purity]], controls: dict[str, _Chosen], fdr: float) -> list[LabelledUnit]:
-    """Each unit with its p against every control, and whether it beats those that decide."""
-    values = np.array([label.auroc for label, _ in mine])
-    silent = np.array([label.phone == SILENCE for label, _ in mine])
-    p = {name: _p(values, silent, control) for name, control in controls.items()}
-    deciding = [name for name in ("shuffled labels", "shuffled weights") if name in p]
-    beats = np.all([benjamini_hochberg(p[name]) <= fdr for name in deciding], axis=0)
-    weights = p.get("shuffled weights")
-    return [
-        LabelledUnit(
-            unit=label.unit,
-            phone=label.phone,
-            broad_class=label.broad_class,
-            auroc=label.auroc,
-            low=None if np.isnan(label.auroc_low) else label.auroc_low,
-            high=None if np.isnan(label.auroc_high) else label.auroc_high,
-            average_precision=label.average_precision,
-            base_rate=label.base_rate,
-            count=label.count,
-            purity=purity.share if purity.count else None,
-            purity_phone=purity.phone,
-            purity_count=purity.count,
-            p_shuffled_labels=float(p["shuffled labels"][at]),
-            p_random_weights=float(weights[at]) if weights is not None else None,
-            p_mel=float(p["mel bands"][at]),
-            labelled=bool(beats[at]),
+def _labels(units: UnitPhones, atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> list[_Mine]:
+    found = zip(label_units(units, rng), peaks.labels(atlas), peaks.purities(atlas), strict=True)
+    return [_Mine(*parts) for parts in found]
+
+
+@dataclass(frozen=True)
+class _P:
+    """p of each unit against one control, by all frames and by the strongest clips."""
+
+    frames: np.ndarray
+    peaks: np.ndarray
+
+
+def _compare(
+    mine: Sequence[_Mine], controls: dict[str, _Chosen], fdr: float
+) -> tuple[list[LabelledUnit], dict[str, int]]:
+    """Each unit with its p against every control and its label, if any; and per control how many units beat it.
+
+    There are two ways to a label, so each has half of the false discovery rate.
+    """
+    auroc, share = np.array([m.frames.auroc for m in mine]), np.array([m.peaks.share for m in mine])
+    silent = np.array([m.frames.phone == SILENCE for m in mine])
+    peaks_silent = np.array([m.peaks.phone == SILENCE for m in mine])
+    p = {
+        name: _P(
+            _p(auroc, silent, control.auroc, control.silent),
+            _p(share, peaks_silent, control.peaks, control.peaks_silent),
         )
-        for at, (label, purity) in enumerate(mine)
-    ]
+        for name, control in controls.items()
+    }
+    by_frames = {name: benjamini_hochberg(one.frames) <= fdr / 2 for name, one in p.items()}
+    by_peaks = {name: benjamini_hochberg(one.peaks) <= fdr / 2 for name, one in p.items()}
+    deciding = [name for name in ("shuffled labels", "shuffled weights") if name in p]
+    frames_beat = np.all([by_frames[name] for name in deciding], axis=0)
+    peaks_beat = np.all([by_peaks[name] for name in deciding], axis=0)
+    beaten = {name: int((by_frames[name] | by_peaks[name]).sum()) for name in p}
+    return [_unit(m, at, p, bool(frames_beat[at]), bool(peaks_beat[at])) for at, m in enumerate(mine)], beaten
 
 
-def _p(values: np.ndarray, silent: np.ndarray, control: _Chosen) -> np.ndarray:
+def _unit(mine: _Mine, at: int, p: dict[str, _P], by_frames: bool, by_peaks: bool) -> LabelledUnit:
+    label, purity, peaks = mine.frames, mine.purity, mine.peaks
+    weights = p.get("shuffled weights")
+    own = label.phone if by_frames else peaks.phone if by_peaks else None
+    evidence: dict[tuple[bool, bool], Evidence | None] = {
+        (True, True): "both",
+        (True, False): "all frames",
+        (False, True): "strongest clips",
+        (False, False): None,
+    }
+    return LabelledUnit(
+        unit=label.unit,
+        label=own,
+        label_class=broad_class(own) if own is not None and label.broad_class is not None else None,
+        evidence=evidence[by_frames, by_peaks],
+        phone=label.phone,
+        auroc=label.auroc,
+        low=None if np.isnan(label.auroc_low) else label.auroc_low,
+        high=None if np.isnan(label.auroc_high) else label.auroc_high,
+        average_precision=label.average_precision,
+        base_rate=label.base_rate,
+        count=label.count,
+        peak_phone=peaks.phone,
+        peak_share=peaks.share,
+        peak_count=peaks.count,
+        purity=purity.share if purity.count else None,
+        purity_phone=purity.phone,
+        purity_count=purity.count,
+        p_shuffled_labels=float(p["shuffled labels"].frames[at]),
+        p_random_weights=float(weights.frames[at]) if weights is not None else None,
+        p_mel=float(p["mel bands"].frames[at]),
+        p_peaks_shuffled_labels=float(p["shuffled labels"].peaks[at]),
+        p_peaks_random_weights=float(weights.peaks[at]) if weights is not None else None,
+        p_peaks_mel=float(p["mel bands"].peaks[at]),
+    )
+
+
+def _p(values: np.ndarray, silent: np.ndarray, control: np.ndarray, control_silent: np.ndarray) -> np.ndarray:
     """Silence is told from sound by loudness alone, so it is compared with silence, and sounds with sounds."""
     p = np.empty(len(values))
     for kind in (False, True):
-        same = control.auroc[control.silent == kind]
-        p[silent == kind] = beats_control(values[silent == kind], same if len(same) >= MIN_CONTROLS else control.auroc)
+        same = control[control_silent == kind]
+        p[silent == kind] = beats_control(values[silent == kind], same if len(same) >= MIN_CONTROLS else control)
     return p
 
 
 def _site_labels(
-    atlas: SiteAtlas, units: UnitPhones, named: Sequence[LabelledUnit], controls: dict[str, _Chosen], fdr: float
+    atlas: SiteAtlas,
+    units: UnitPhones,
+    named: Sequence[LabelledUnit],
+    controls: dict[str, _Chosen],
+    beaten: dict[str, int],
 ) -> SiteLabels:
-    p = {"shuffled labels": "p_shuffled_labels", "mel bands": "p_mel", "shuffled weights": "p_random_weights"}
     purities = np.array([unit.purity for unit in named if unit.purity is not None])
-    best = sorted((unit for unit in named if unit.labelled), key=lambda unit: -unit.auroc)
+    best = _best(named)
+    evidence = Counter(unit.evidence for unit in best)
     return SiteLabels(
         site=atlas.about.site,
         speed=atlas.about.speed,
         lag_s=units.lag * FRAME_S,
         n_units=len(named),
         n_labelled=len(best),
+        n_by_frames=evidence["all frames"] + evidence["both"],
+        n_by_peaks=evidence["strongest clips"] + evidence["both"],
         median_auroc=float(np.median([unit.auroc for unit in named])),
+        median_peak_share=float(np.median([unit.peak_share for unit in named])),
         median_purity=float(np.median(purities)) if len(purities) else None,
         share_pure=float((purities >= PURE).mean()) if len(purities) else None,
         controls=tuple(
@@ -237,13 +263,24 @@ def _site_labels(
                 median_auroc=float(np.median(control.auroc)),
                 highest_auroc=float(control.auroc.max()),
                 median_purity=None if control.purity is None else float(np.nanmedian(control.purity)),
-                n_beaten=int((benjamini_hochberg(np.array([getattr(unit, p[name]) for unit in named])) <= fdr).sum()),
+                median_peak_share=float(np.median(control.peaks)),
+                n_beaten=beaten[name],
             )
             for name, control in controls.items()
         ),
         best=tuple(best[:SHOWN]),
-        phones=dict(Counter(unit.phone for unit in best).most_common()),
+        phones=dict(Counter(unit.label for unit in best if unit.label is not None).most_common()),
     )
+
+
+def _best(named: Sequence[LabelledUnit]) -> list[LabelledUnit]:
+    """The labelled units, clearest first: by AUROC, then those that have their label by the strongest clips alone."""
+
+    def order(unit: LabelledUnit) -> tuple[bool, float]:
+        by_peaks = unit.evidence == "strongest clips"
+        return by_peaks, -unit.peak_share if by_peaks else -unit.auroc
+
+    return sorted((unit for unit in named if unit.label is not None), key=order)
 
 
 # --- what is kept -----------------------------------------------------------------------------------------
@@ -256,8 +293,8 @@ def _arrays(
     arrays: dict[str, np.ndarray] = {f"{site}.auroc": np.array([unit.auroc for unit in named], np.float32)}
     for name, control in controls.items():
         arrays[f"{site}.{name.replace(' ', '_')}"] = control.auroc.astype(np.float32)
-    best = sorted((unit for unit in named if unit.labelled), key=lambda unit: -unit.auroc)[:HEAT_UNITS]
-    best.sort(key=lambda unit: (unit.broad_class or "", unit.phone, -unit.auroc))
+    best = _best(named)[:HEAT_UNITS]
+    best.sort(key=lambda unit: (unit.label_class or "", unit.label or "", -unit.auroc))
     chosen = np.array([unit.unit for unit in best], np.int32)
     means = units.means[chosen][:, :, LAGS.index(units.lag)] if len(chosen) else np.zeros((0, len(units.phones)))
     standard = (means - means.mean(axis=1, keepdims=True)) / np.maximum(means.std(axis=1, keepdims=True), 1e-9)
@@ -281,11 +318,11 @@ def _csv(rows: Sequence[tuple[str, float, LabelledUnit]]) -> bytes:
 
 def _markdown(rows: Sequence[tuple[str, float, LabelledUnit]]) -> bytes:
     """The labelled units, in the manner of the post's table: a unit and what it answers to."""
-    lines = ["| site | unit | sound | class | AUROC | purity |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| site | unit | sound | class | by | AUROC | purity |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {site} | {unit.unit} | {unit.phone} | {unit.broad_class or ''} | {unit.auroc:.2f} "
+        f"| {site} | {unit.unit} | {unit.label} | {unit.label_class or ''} | {unit.evidence} | {unit.auroc:.2f} "
         f"| {'' if unit.purity is None else f'{unit.purity:.0%} {unit.purity_phone}'} |"
         for site, _, unit in rows
-        if unit.labelled
+        if unit.label is not None
     ]
     return "\n".join([*lines, ""]).encode()

@@ -36,9 +36,10 @@ def _summary(result: Phones.Result) -> wspy.Text:
         markdown=f"# {n_labelled:,} of {n_units:,} units of {result.model} have a phone of their own\n\n"
         f"Heard over {result.n_clips:,} clips of corpus {result.corpus!r}, {result.n_frames:,} frames of 20 ms. "
         f"Phones: {result.alignment}.\n\n"
-        f"A unit is labelled if it tells its phone better than {deciding} give by chance, at a false discovery rate of "
-        f"{result.fdr:.0%}. Labels are chosen on one half of the {result.groups} and reported on the other, in which "
-        f"there are {result.n_groups} groups of {result.groups}.\n\n"
+        f"A unit is labelled if it tells its phone better than {deciding} give by chance, over all frames or at the "
+        f"peaks of its strongest clips, at a false discovery rate of {result.fdr:.0%}. Labels are chosen on one half "
+        f"of the {result.groups} and reported on the other, in which there are {result.n_groups} groups of "
+        f"{result.groups}.\n\n"
         f"All units: `{result.labels.path}`; the labelled ones in Markdown: `{result.table.path}`."
     )
 
@@ -51,6 +52,8 @@ def _counts(result: Phones.Result) -> wspy.Table:
             wspy.Column(name="units"),
             wspy.Column(name="labelled", description="Units that beat shuffled labels and, where heard, weights."),
             wspy.Column(name="share", unit="%", decimals=1),
+            wspy.Column(name="by frames", description="Labelled by AUROC over all frames."),
+            wspy.Column(name="by peaks", description="Labelled by the clips with the highest peaks."),
             wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
             wspy.Column(name="median AUROC", decimals=3),
             wspy.Column(name="median purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
@@ -62,6 +65,8 @@ def _counts(result: Phones.Result) -> wspy.Table:
                 site.n_units,
                 site.n_labelled,
                 100 * site.n_labelled / site.n_units,
+                site.n_by_frames,
+                site.n_by_peaks,
                 site.lag_s,
                 site.median_auroc,
                 None if site.median_purity is None else 100 * site.median_purity,
@@ -81,6 +86,9 @@ def _controls(result: Phones.Result) -> wspy.Table:
             wspy.Column(name="units", description="Of the control."),
             wspy.Column(name="median AUROC", decimals=3),
             wspy.Column(name="highest AUROC", decimals=3),
+            wspy.Column(
+                name="peak share", unit="%", decimals=0, description="Median share of the top clips with their phone."
+            ),
             wspy.Column(name="median purity", unit="%", decimals=0),
             wspy.Column(name="beaten by", description="Units of the site, at the false discovery rate."),
         ),
@@ -91,6 +99,7 @@ def _controls(result: Phones.Result) -> wspy.Table:
                 control.n_units,
                 control.median_auroc,
                 control.highest_auroc,
+                100 * control.median_peak_share,
                 None if control.median_purity is None else 100 * control.median_purity,
                 control.n_beaten,
             )
@@ -142,9 +151,10 @@ def _best(site: SiteLabels) -> wspy.Table:
         title=f"The best labels of {site.site}",
         columns=(
             wspy.Column(name="unit"),
-            wspy.Column(name="phone"),
+            wspy.Column(name="label"),
             wspy.Column(name="class"),
-            wspy.Column(name="AUROC", decimals=3),
+            wspy.Column(name="by", description="What the label rests on: all frames, the strongest clips, or both."),
+            wspy.Column(name="AUROC", decimals=3, description="Of the phone that it tells best over all frames."),
             wspy.Column(name="from", decimals=3, description="Lower end of the 95 % bootstrap interval."),
             wspy.Column(name="to", decimals=3, description="Upper end of it."),
             wspy.Column(name="AP", decimals=2, description="Average precision."),
@@ -155,8 +165,9 @@ def _best(site: SiteLabels) -> wspy.Table:
         rows=tuple(
             (
                 unit.unit,
-                unit.phone,
-                unit.broad_class,
+                unit.label,
+                unit.label_class,
+                unit.evidence,
                 unit.auroc,
                 unit.low,
                 unit.high,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from wspy.atlas.bins import N_BINS, bin_edges, bins_of
 from wspy.atlas.labels import (
     CLASSES,
     auroc,
@@ -29,7 +30,9 @@ from wspy.atlas.labels import (
     rank_auroc,
     student_quantile,
 )
-from wspy.atlas.phones import N_BINS, N_GROUPS, PhoneStatistics, PhoneTrack, UnitPhones, bin_edges, bins_of
+from wspy.atlas.phone_arrays import UnitPhones
+from wspy.atlas.phones import PhoneStatistics
+from wspy.atlas.tracks import N_GROUPS, PhoneTrack
 
 PHONES = ("AA", "B", "IY", "K", "M", "S", "SIL", "Z")
 N_DETECTORS, N_NOISE = 24, 200

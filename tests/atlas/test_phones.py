@@ -9,25 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wspy.atlas.phones import (
-    LAGS,
-    LARGEST,
-    N_BINS,
-    N_GROUPS,
-    PACKED,
-    ROWS,
-    SHARED,
-    STEP,
-    ZERO_BIN,
-    Calibration,
-    PhoneStatistics,
-    PhoneTrack,
-    bin_edges,
-    bins_of,
-    phone_tracks_plan,
-    unit_phones_from_arrays,
-)
-from wspy.atlas.tracks import MAX_PHONES, OTHER
+from wspy.atlas.bins import N_BINS, ZERO_BIN, bin_edges, bins_of
+from wspy.atlas.phone_arrays import LAGS, PACKED, ROWS, SHARED, STEP, unit_phones_from_arrays
+from wspy.atlas.phones import LARGEST, Calibration, PhoneStatistics
+from wspy.atlas.tracks import MAX_PHONES, N_GROUPS, OTHER, PhonePlan, PhoneTrack
 from wspy.audio import FRAME_S, SAMPLE_RATE
 from wspy.corpus import SILENCE, Alignment, Clip, Corpus, Interval
 from wspy.errors import BadActivations, DifferentCalibration
@@ -347,7 +332,7 @@ def alignment(*phones: tuple[float, float, str]) -> Alignment:
 def test_tracks_say_what_is_heard_at_each_frames_centre():
     heard = alignment((0.02, 0.1, "AA"), (0.1, 0.31, "sil"), (0.35, 0.58, "B"), (0.58, 1.0, "h#"), (1.0, 1.02, "AA"))
     corpus = corpus_of({"a": heard})
-    plan = phone_tracks_plan(corpus)
+    plan = PhonePlan(corpus)
     assert plan.phones == ("AA", "B", SILENCE)
     track = plan.track(corpus.clips[0], 100)
     for frame in range(100):
@@ -363,7 +348,7 @@ def test_shuffled_tracks_keep_segments_and_gaps():
     spans = [(a, b, str(rng.choice(["AA", "B", "K", "S"]))) for a, b in itertools.pairwise(cuts.round(2).tolist())]
     del spans[5]
     corpus = corpus_of({"a": alignment(*spans), "b": alignment(*spans)})
-    plan = phone_tracks_plan(corpus)
+    plan = PhonePlan(corpus)
     tracks = [plan.track(clip, 100) for clip in corpus.clips]
     for track in tracks:
         assert np.array_equal(track.ids == -1, track.shuffled == -1)
@@ -371,18 +356,18 @@ def test_shuffled_tracks_keep_segments_and_gaps():
         assert not np.array_equal(track.ids, track.shuffled)
         assert np.count_nonzero(np.diff(track.shuffled)) <= len(spans) + 4
     assert not np.array_equal(tracks[0].shuffled, tracks[1].shuffled)
-    again = phone_tracks_plan(corpus).track(corpus.clips[0], 100)
+    again = PhonePlan(corpus).track(corpus.clips[0], 100)
     assert np.array_equal(again.shuffled, tracks[0].shuffled)
 
 
 def test_groups_are_speakers_where_there_are_four_and_else_clips():
     heard = alignment((0, 1, "AA"))
     many = corpus_of({f"c{i}": heard for i in range(50)}, [f"s{i % 25:02}" for i in range(50)])
-    plan = phone_tracks_plan(many)
+    plan = PhonePlan(many)
     assert plan.grouped_by == "speaker"
     assert [plan.group(clip) for clip in many.clips] == [i % 25 % N_GROUPS for i in range(50)]
     few = corpus_of({f"c{i}": heard for i in range(200)}, [f"s{i % 3}" for i in range(200)])
-    plan = phone_tracks_plan(few)
+    plan = PhonePlan(few)
     groups = np.array([plan.group(clip) for clip in few.clips])
     assert plan.grouped_by == "clip" and len(np.unique(groups)) == N_GROUPS
     assert 60 < (groups % 2).sum() < 140
@@ -390,7 +375,7 @@ def test_groups_are_speakers_where_there_are_four_and_else_clips():
 
 def test_clips_without_alignment_have_empty_tracks():
     corpus = corpus_of({"a": alignment((0, 1, "AA")), "b": None})
-    plan = phone_tracks_plan(corpus)
+    plan = PhonePlan(corpus)
     track = plan.track(corpus.clips[1], 30)
     assert (track.ids == -1).all() and (track.shuffled == -1).all() and len(track.ids) == 30
 
@@ -398,7 +383,7 @@ def test_clips_without_alignment_have_empty_tracks():
 def test_the_rarest_of_too_many_phones_are_one():
     spans = [(0.02 * i, 0.02 * i + (0.02 if i < 75 else 0.01), f"p{i:03}") for i in range(95)]
     corpus = corpus_of({"a": alignment(*spans)})
-    plan = phone_tracks_plan(corpus)
+    plan = PhonePlan(corpus)
     assert len(plan.phones) == MAX_PHONES and plan.phones[0] == OTHER and "p074" in plan.phones
     ids = plan.track(corpus.clips[0], 95).ids
     assert (ids >= 0).all() and (ids == 0).sum() == 95 - (MAX_PHONES - 1)

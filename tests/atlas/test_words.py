@@ -78,15 +78,30 @@ def test_any_order_and_grouping_gives_the_same_bits(seeds, data):
     assert words_of(again.arrays()["words"]) == list(merged.words)
 
 
-def test_words_that_nobody_knew_before_get_columns_as_they_come(monkeypatch):
-    monkeypatch.setattr("wspy.atlas.words.MOST_WORDS", 40)
+def growing(numbers: list[int]) -> WordStatistics:
     made = WordStatistics(1)
-    for n in range(50):
+    for n in numbers:
         made.update(np.full((1, 1), n, np.float32), [Token(f" w{n}", f"w{n}", 0.0)], "clip")
-    assert len(made.words) == 40 and made.words[-1] == "w39"
-    again = WordStatistics.from_arrays(made.arrays())
-    assert again.arrays()["maximum"].tobytes() == made.arrays()["maximum"].tobytes()
-    assert again.maximum[0, again.words.index("w17")] == 17
+    return made
+
+
+def test_words_that_nobody_knew_before_are_sampled_whatever_their_order(monkeypatch):
+    monkeypatch.setattr("wspy.atlas.words.MOST_WORDS", 40)
+    numbers = [*range(50), *range(0, 50, 3)]
+    whole = growing(numbers).arrays()
+    assert len(words_of(whole["words"])) == 40
+    parts = [growing(numbers[:20]), growing(numbers[20:45]), growing(numbers[45:])]
+    merged = parts[2].merge(parts[0]).merge(parts[1])
+    for made in (growing(numbers[::-1]), merged, WordStatistics.from_arrays(merged.arrays())):
+        for name, array in made.arrays().items():
+            assert array.tobytes() == whole[name].tobytes(), name
+    words = words_of(whole["words"])
+    assert whole["maximum"][0].tolist() == [int(word[1:]) for word in words]
+    assert whole["counts"].tolist() == [2 if int(word[1:]) % 3 == 0 else 1 for word in words]
+
+
+def test_no_tokens_make_no_words():
+    assert occurrences([]) == []
 
 
 def test_broken_activations_are_refused():

@@ -369,7 +369,7 @@ def test_the_phones_of_an_atlas_are_stored_as_documented(tmp_path: Path) -> None
     from safetensors.numpy import load_file
 
     from wspy.atlas import ensure_atlas
-    from wspy.atlas.phones import bin_edges
+    from wspy.atlas.bins import bin_edges
     from wspy.testing import tiny_whisper
 
     rng = np.random.default_rng(0)

@@ -60,17 +60,44 @@ def test_the_band_of_each_tone_is_labelled_with_it(model, corpus):
     for phone, hz in PHONES.items():
         if hz:
             row = rows[round(mel_band(hz, 80))]
-            assert row["phone"] == phone and float(row["auroc"]) > 0.97 and row["labelled"] == "True"
+            assert row["phone"] == phone == row["label"] and float(row["auroc"]) > 0.97
+            assert row["evidence"] and row["peak_phone"] == phone and float(row["peak_share"]) > 0.9
             assert row["purity_phone"] == phone and float(row["purity"]) > 0.9
             assert float(row["low"]) <= float(row["auroc"]) <= float(row["high"])
             assert int(row["count"]) > 100 and float(row["base_rate"]) == pytest.approx(0.25, abs=0.08)
     site = result.sites[0]
-    assert site.n_labelled == sum(row["labelled"] == "True" for row in rows.values())
+    assert site.n_labelled == sum(row["label"] != "" for row in rows.values())
     assert sum(site.phones.values()) == site.n_labelled
     shuffled = next(control for control in site.controls if control.name == "shuffled labels")
     assert shuffled.median_auroc == pytest.approx(0.5, abs=0.05)
     markdown = result.file(result.table).read_text()
     assert markdown.count("\n") == site.n_labelled + 2
+
+
+def test_units_that_are_almost_always_zero_are_labelled_by_their_strongest_clips(model, corpus, monkeypatch):
+    """Most units fire in a tenth of the frames with S and nowhere else, the others anywhere as rarely."""
+    from wspy.atlas import build
+    from wspy.atlas.hearing import Heard
+
+    n_planted = 60
+
+    def ear(batch):
+        for at in batch:
+            rng = np.random.default_rng(at)
+            spans = corpus.alignment(corpus.clips[at]).phones
+            frames = np.repeat([span.label == "S" for span in spans], round(SEGMENT_S * 50))
+            fires = rng.random((len(frames), 80)) < 0.1
+            fires[:, :n_planted] &= frames[:, None]
+            yield Heard(at, [np.where(fires, rng.random(fires.shape), 0).astype(np.float32)], [])
+
+    monkeypatch.setattr(build, "make_ear", lambda *given: ear)
+    result = wspy.analyze("phones", site="mel", random_weights=False, model=model, corpus=corpus)
+    with result.file(result.labels).open() as lines:
+        rows = list(csv.DictReader(lines))
+    planted, others = rows[:n_planted], rows[n_planted:]
+    assert {row["label"] for row in planted} == {"S"}
+    assert all(float(row["peak_share"]) == 1 and float(row["auroc"]) < 0.6 for row in planted)
+    assert sum(row["label"] != "" for row in others) <= 0.1 * len(others)
 
 
 def test_a_model_that_knows_nothing_gets_no_more_labels_than_the_false_discovery_rate(model, corpus):

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wspy.atlas.build import build_part, ensure_atlas, ensure_atlases, merge_parts
     from wspy.atlas.hearing import find_probes
-    from wspy.atlas.kept import KeptAtlas, damaged_atlases, kept_atlas, list_atlases, remove_atlases
+    from wspy.atlas.kept import (
+        KeptAtlas,
+        UnfinishedAtlas,
+        damaged_atlases,
+        kept_atlas,
+        list_atlases,
+        list_unfinished,
+        remove_atlases,
+    )
     from wspy.atlas.labels import (
         CLASSES,
         UnitLabel,
@@ -27,10 +35,11 @@ if TYPE_CHECKING:
         permuted_auroc_table,
         range_mix,
     )
-    from wspy.atlas.phones import LAGS, PhoneStatistics, UnitPhones
+    from wspy.atlas.phone_arrays import LAGS, UnitPhones
+    from wspy.atlas.phones import PhoneStatistics
     from wspy.atlas.statistics import Examples, SiteStatistics, UnitStatistics, peak_bin_edges, trace_start
     from wspy.atlas.store import About, SiteAtlas, Speed, Token
-    from wspy.atlas.tracks import PhonePlan
+    from wspy.atlas.tracks import PhonePlan, PhoneTrack
     from wspy.atlas.words import UnitWords, whole_words
 
 _HOME = {
@@ -42,7 +51,9 @@ _HOME = {
     "KeptAtlas": "wspy.atlas.kept",
     "damaged_atlases": "wspy.atlas.kept",
     "kept_atlas": "wspy.atlas.kept",
+    "UnfinishedAtlas": "wspy.atlas.kept",
     "list_atlases": "wspy.atlas.kept",
+    "list_unfinished": "wspy.atlas.kept",
     "remove_atlases": "wspy.atlas.kept",
     "CLASSES": "wspy.atlas.labels",
     "UnitLabel": "wspy.atlas.labels",
@@ -60,9 +71,9 @@ _HOME = {
     "mix_entropy": "wspy.atlas.labels",
     "permuted_auroc_table": "wspy.atlas.labels",
     "range_mix": "wspy.atlas.labels",
-    "LAGS": "wspy.atlas.phones",
+    "LAGS": "wspy.atlas.phone_arrays",
     "PhoneStatistics": "wspy.atlas.phones",
-    "UnitPhones": "wspy.atlas.phones",
+    "UnitPhones": "wspy.atlas.phone_arrays",
     "Examples": "wspy.atlas.statistics",
     "SiteStatistics": "wspy.atlas.statistics",
     "UnitStatistics": "wspy.atlas.statistics",
@@ -73,6 +84,7 @@ _HOME = {
     "Speed": "wspy.atlas.store",
     "Token": "wspy.atlas.store",
     "PhonePlan": "wspy.atlas.tracks",
+    "PhoneTrack": "wspy.atlas.tracks",
     "UnitWords": "wspy.atlas.words",
     "whole_words": "wspy.atlas.words",
 }
@@ -84,10 +96,12 @@ __all__ = [
     "KeptAtlas",
     "PhonePlan",
     "PhoneStatistics",
+    "PhoneTrack",
     "SiteAtlas",
     "SiteStatistics",
     "Speed",
     "Token",
+    "UnfinishedAtlas",
     "UnitLabel",
     "UnitPhones",
     "UnitStatistics",
@@ -110,6 +124,7 @@ __all__ = [
     "kept_atlas",
     "label_units",
     "list_atlases",
+    "list_unfinished",
     "merge_parts",
     "mix_entropy",
     "peak_bin_edges",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
 from wspy.atlas.labels import auroc_table, average_precision_table
-from wspy.atlas.phones import CALIBRATION_FRAMES, PhonePlan, PhoneStatistics
+from wspy.atlas.phones import CALIBRATION_FRAMES, PhoneStatistics
 from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
     BUILDING,
@@ -40,6 +40,7 @@ from wspy.atlas.store import (
     write_arrays,
     write_tokens,
 )
+from wspy.atlas.tracks import PhonePlan
 from wspy.atlas.words import WordStatistics, frequent_words
 from wspy.errors import DamagedAtlas, PartsDoNotFit
 from wspy.files import atomic_folder, locked, replace_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ class KeptAtlas:
     """How many frames after a phone the site answers best; None where no phones were counted."""
     size_bytes: int
     folder: Path
+
+
+@dataclass(frozen=True)
+class UnfinishedAtlas(KeptAtlas):
+    """What an interrupted pass, or one at work, has of one site so far."""
 
 
 def kept_atlas(atlas: SiteAtlas) -> KeptAtlas:
@@ -54,7 +60,19 @@ def list_atlases(
             found.append(kept_atlas(SiteAtlas(place.folder)))
         except DamagedAtlas:
             continue
-    return sorted(found, key=lambda kept: (kept.about.model, kept.about.corpus, _in_order(kept.about.site)))
+    return sorted(found, key=_order)
+
+
+def list_unfinished() -> list[UnfinishedAtlas]:
+    """What interrupted passes, and those at work, have so far: their newest checkpoints, by model, corpus and site."""
+    found = []
+    for checkpoints in (home() / "atlases").glob(f"[!.]*/[!.]*/{BUILDING}/[!.]*"):
+        newest = max(checkpoints.glob("[0-9]*"), default=None)
+        for statistics in newest.glob(f"*/{STATISTICS}") if newest else ():
+            with contextlib.suppress(DamagedAtlas):
+                kept = kept_atlas(SiteAtlas(statistics.parent))
+                found.append(UnfinishedAtlas(**vars(kept)))
+    return sorted(found, key=_order)
 
 
 def damaged_atlases() -> dict[Path, DamagedAtlas]:
@@ -129,6 +147,10 @@ def _is_of(place: _Place, model: str | None, corpus: str | None) -> bool:
     except DamagedAtlas:
         return True
     return model in (None, about.model) and corpus in (None, about.corpus)
+
+
+def _order(kept: KeptAtlas) -> tuple[str, str, list[tuple[int, str]]]:
+    return kept.about.model, kept.about.corpus, _in_order(kept.about.site)
 
 
 def _in_order(site: str) -> list[tuple[int, str]]:

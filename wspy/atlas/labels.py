@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from wspy.atlas.phones import N_RANKS, UnitPhones, bin_edges
+from wspy.atlas.bins import bin_edges
+from wspy.atlas.phone_arrays import N_RANKS, UnitPhones
 from wspy.atlas.tracks import OTHER
 from wspy.corpus.clips import SILENCE
 

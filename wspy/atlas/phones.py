@@ -16,102 +16,41 @@ split and merged.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wspy.atlas.packing import pack_rows, unpack_rows, unzigzag, zigzag
-from wspy.atlas.tracks import N_GROUPS, PhonePlan, PhoneTrack, phone_tracks_plan
+from wspy.atlas.bins import N_BINS, bin_edges, bins_of
+from wspy.atlas.packing import zigzag
+from wspy.atlas.phone_arrays import (
+    LAGS,
+    N_RANKS,
+    STEP,
+    UNITS_AT_ONCE,
+    StoredPhones,
+    UnitPhones,
+    middle,
+    packed,
+    phone_names,
+    smallest,
+)
+from wspy.atlas.tracks import N_GROUPS, PhoneTrack
 from wspy.errors import BadActivations, DifferentCalibration
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Float64, Int, Int16, Int64, UInt8, UInt32
+    from jaxtyping import Float32, Float64, Int, Int16, Int64, UInt8
 
-LAGS = (-2, -1, 0, 1, 2, 3, 4)  # frames of 20 ms
-__all__ = [
-    "HALVES",
-    "LAGS",
-    "N_GROUPS",
-    "Calibration",
-    "PhonePlan",
-    "PhoneStatistics",
-    "PhoneTrack",
-    "StoredPhones",
-    "UnitPhones",
-    "bin_edges",
-    "bins_of",
-    "phone_names",
-    "phone_tracks_plan",
-    "unit_phones_from_arrays",
-]
-
-HALVES = ("A", "B")
-"""Even groups are half A, on which a label is chosen, odd groups half B, on which it is reported."""
 CALIBRATION_FRAMES = 16_384
 """How many frames are enough to calibrate: 5.5 minutes."""
 
-STEP = 2.0**-20
 LARGEST = 2.0**16  # a little above the largest float16; sums of 2**27 such frames still fit into 64 bits
-OCTAVES = ((-27, 1), (-9, 4), (-3, 8), (6, 4))
-"""From which power of two on an octave has how many bins. GELU presses most of what a unit does into the tiny negative
-values of its tail, which keep their order all the same: without the octaves below 2**-9 half of the units of a late
-layer would have an AUROC that is wrong by more than 0.01."""
-END = 9  # the last bin of all ends at 2**9
-N_BINS = 1 + 2 * sum(n * (end - start) for (start, n), end in zip(OCTAVES, (-9, -3, 6, END), strict=True))  # 253
-ZERO_BIN = N_BINS // 2
-N_RANKS = 256
-_UNITS_AT_ONCE = 64  # bounds the memory of intermediate tables, and keeps them in the cache
-_FRAMES_AT_ONCE = 256  # for the same reason
+_FRAMES_AT_ONCE = 256  # bounds the memory of intermediate tables, and keeps them in the cache
 _PENDING_FRAMES = 8192  # counted in one go; also keeps sums of ranks below 2**24, exact in float32
-
-
-# --- bins -------------------------------------------------------------------------------------------------
-
-
-def bin_edges() -> Float32[np.ndarray, " edge"]:
-    """The 254 edges of the 253 bins, rising; the outermost bins also take what lies beyond them.
-
-    Every octave is cut into one, four or eight equal parts (see `OCTAVES`), so that the leading bits of a float32 give
-    its bin. A bin holds its edge nearer to zero and not the other.
-    """
-    ends = [start for start, _ in OCTAVES[1:]] + [END]
-    rising = [
-        2.0**octave * (1 + i / n)
-        for (start, n), end in zip(OCTAVES, ends, strict=True)
-        for octave in range(start, end)
-        for i in range(n)
-    ]
-    above = np.array([*rising, 2.0**END], np.float32)
-    edges: Float32[np.ndarray, " edge"] = np.concatenate([-above[::-1], above])
-    return edges
-
-
-def _bin_table() -> UInt8[np.ndarray, " leading"]:
-    """The bin of each value of a float32's 12 leading bits: sign, exponent and three bits of the mantissa."""
-    values = (np.arange(2**12, dtype=np.uint32) << 20).view(np.float32)
-    above = bin_edges()[ZERO_BIN + 1 :]
-    level = np.minimum(np.searchsorted(above, np.abs(values), side="right"), ZERO_BIN)
-    table: UInt8[np.ndarray, " leading"] = np.where(np.signbit(values), ZERO_BIN - level, ZERO_BIN + level).astype("u1")
-    return table
-
-
-_BIN_OF = _bin_table()
-
-
-def bins_of(activations: Float32[np.ndarray, "frame unit"]) -> UInt8[np.ndarray, "frame unit"]:
-    """The bin of each activation."""
-    bins: UInt8[np.ndarray, "frame unit"] = _BIN_OF.take(np.ascontiguousarray(activations, np.float32).view("u4") >> 20)
-    return bins
-
-
-# --- statistics -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -128,42 +67,6 @@ class Calibration:
 
     def __hash__(self) -> int:
         return hash((self.lag, self.ranks.tobytes()))
-
-
-@dataclass
-class UnitPhones:
-    """The phone statistics of one unit, or of several where `unit` stands first in every shape."""
-
-    phones: tuple[str, ...]
-    lag: int
-    """Frames from the sound to the activation."""
-    counts: Int64[np.ndarray, "phone lag"]
-    """Frames of each phone at each of `LAGS`."""
-    sums: Int64[np.ndarray, "*unit phone lag"]
-    """Sums of the activations, in units of `STEP`."""
-    histogram: Int[np.ndarray, "*unit half phone bin"]
-    """Frames per bin at the site's lag."""
-    group_counts: Int64[np.ndarray, "group phone"]
-    rank_sums: Int64[np.ndarray, "*unit group phone"]
-    """Sums of the ranks, 0 to 255."""
-    shuffled_counts: Int64[np.ndarray, "half phone"]
-    shuffled_rank_sums: Int64[np.ndarray, "*unit half phone"]
-    """The same for shuffled phones."""
-    auroc: Float32[np.ndarray, "*unit half phone"] | None = None
-    """What `auroc_table` would give, where it was computed before."""
-    average_precision: Float32[np.ndarray, "*unit half phone"] | None = None
-    """What `average_precision_table` would give, where it was computed before."""
-
-    @property
-    def means(self) -> Float64[np.ndarray, "*unit phone lag"]:
-        """Mean activation per phone and lag; 0 where there is no frame."""
-        means: Float64[np.ndarray, "*unit phone lag"] = self.sums * STEP / np.maximum(self.counts, 1)
-        return means
-
-    @property
-    def half_counts(self) -> Int64[np.ndarray, "half phone"]:
-        """Frames of each phone in either half."""
-        return np.stack([self.group_counts[half::2].sum(axis=0) for half in range(2)])
 
 
 @dataclass
@@ -335,8 +238,8 @@ class PhoneStatistics:
         by_shuffled = np.argsort((group % 2) * n_phones + shuffled, kind="stable")
         shuffled_keys, shuffled_starts = np.unique(((group % 2) * n_phones + shuffled)[by_shuffled], return_index=True)
         by_unit = np.ascontiguousarray(bins[order].T)
-        for at in range(0, self.n_units, _UNITS_AT_ONCE):
-            some = slice(at, at + _UNITS_AT_ONCE)
+        for at in range(0, self.n_units, UNITS_AT_ONCE):
+            some = slice(at, at + UNITS_AT_ONCE)
             ranks = self._count(some, by_unit[some], (group % 2) * n_phones + ids)
             # Whole numbers below 2**24 are exact in float32. (Matrix products would be as quick, but not where other
             # processes keep the cores busy that BLAS waits for.)
@@ -435,10 +338,10 @@ class PhoneStatistics:
             "shuffled_counts": self.shuffled_counts,
             "lag": np.array([self.calibration.lag] if self.calibration else [], np.int64),
             "ranks": self.calibration.ranks if self.calibration else np.zeros((self.n_units, 0), np.uint8),
-            "rank_excess": _smallest(self._rank_sums - _middle(self.group_counts)),
-            "shuffled_rank_excess": _smallest(self._shuffled_rank_sums - _middle(self.shuffled_counts)),
-            **_packed("histogram", self._histogram),
-            **_packed("sums", zigzag(np.moveaxis(self._sums, -1, 0))),
+            "rank_excess": smallest(self._rank_sums - middle(self.group_counts)),
+            "shuffled_rank_excess": smallest(self._shuffled_rank_sums - middle(self.shuffled_counts)),
+            **packed("histogram", self._histogram),
+            **packed("sums", zigzag(np.moveaxis(self._sums, -1, 0))),
         }
         buffer = sorted(self._buffer, key=_digest)
         if buffer:
@@ -471,99 +374,6 @@ class PhoneStatistics:
             for bins, ids, shuffled, group in zip(*parts, arrays["buffer.group"], strict=True):
                 new._buffer.append((bins, PhoneTrack(ids, shuffled, int(group))))
         return new
-
-
-SHARED = ("phones", "counts", "group_counts", "shuffled_counts", "lag")
-ROWS = ("ranks", "rank_excess", "shuffled_rank_excess")
-PACKED = ("histogram", "sums")
-
-
-class StoredPhones(UnitPhones):
-    """All units, from `PhoneStatistics.arrays`; what is packed there is unpacked when it is asked for.
-
-    Raises:
-        ValueError: the arrays contradict each other.
-    """
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._arrays = arrays
-        self.phones = phone_names(arrays["phones"])
-        lag = arrays["lag"]
-        self.lag = int(lag[0]) if len(lag) else 0
-        self.counts, self.group_counts = arrays["counts"], arrays["group_counts"]
-        self.shuffled_counts = arrays["shuffled_counts"]
-        self.rank_sums = arrays["rank_excess"] + _middle(self.group_counts)
-        self.shuffled_rank_sums = arrays["shuffled_rank_excess"] + _middle(self.shuffled_counts)
-        self.auroc, self.average_precision = arrays.get("auroc"), arrays.get("average_precision")
-
-    @functools.cached_property
-    def histogram(self) -> UInt32[np.ndarray, "unit half phone bin"]:  # type: ignore[override]
-        """Frames per bin at the site's lag."""
-        return self._unpacked("histogram", (2, len(self.phones), N_BINS), np.uint32)
-
-    @functools.cached_property
-    def sums(self) -> Int64[np.ndarray, "unit phone lag"]:  # type: ignore[override]
-        """Sums of the activations, in units of `STEP`."""
-        return unzigzag(self._unpacked("sums", (len(self.phones), len(LAGS)), np.int64))
-
-    def _unpacked(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
-        offset, data = self._arrays[f"{name}.offset"], self._arrays[f"{name}.data"]
-        rows = np.empty((len(offset) - 1, *shape), kind)
-        for at in range(0, len(rows), _UNITS_AT_ONCE):  # a few units at once, for tables of histograms are large
-            some = offset[at : at + _UNITS_AT_ONCE + 1]
-            columns = unpack_rows(some, data[some[0] : some[-1]], math.prod(shape))
-            rows[at : at + _UNITS_AT_ONCE] = columns.reshape(len(columns), *shape)
-        return rows
-
-
-def unit_phones_from_arrays(row: Mapping[str, np.ndarray]) -> UnitPhones:
-    """One unit from `PhoneStatistics.arrays`: `SHARED` whole, the unit's row of `ROWS`, its bytes of those in `PACKED`.
-
-    Raises:
-        ValueError: the bytes are not a unit's.
-    """
-    offsets = {f"{name}.offset": np.array([0, len(row[f"{name}.data"])]) for name in PACKED}
-    units = StoredPhones({**row, **offsets})
-    return UnitPhones(
-        phones=units.phones,
-        lag=units.lag,
-        counts=units.counts,
-        sums=units.sums[0],
-        histogram=units.histogram[0],
-        group_counts=units.group_counts,
-        rank_sums=units.rank_sums,
-        shuffled_counts=units.shuffled_counts,
-        shuffled_rank_sums=units.shuffled_rank_sums,
-    )
-
-
-def _packed(name: str, table: Int[np.ndarray, "unit *column"]) -> dict[str, np.ndarray]:
-    """A table of whole numbers from 0 on, a few units at once, for tables of histograms are large."""
-    offsets, parts = [np.zeros(1, np.int64)], [np.zeros(0, np.uint8)]
-    for at in range(0, len(table), _UNITS_AT_ONCE):
-        some = np.asarray(table[at : at + _UNITS_AT_ONCE], np.int64)
-        offset, data = pack_rows(some.reshape(len(some), -1))
-        offsets.append(offset[1:] + offsets[-1][-1])
-        parts.append(data)
-    return {f"{name}.offset": np.concatenate(offsets), f"{name}.data": np.concatenate(parts)}
-
-
-def _middle(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
-    """What the ranks of so many frames sum up to where all are in the middle, rounded down."""
-    middle: Int64[np.ndarray, "*shape"] = (N_RANKS - 1) * counts // 2
-    return middle
-
-
-def _smallest(values: Int64[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-    """The same numbers in the smallest of three types that holds them all."""
-    largest = max(int(values.max(initial=0)), -1 - int(values.min(initial=0)))
-    kind = np.int16 if largest < 2**15 else np.int32 if largest < 2**31 else np.int64
-    return values.astype(kind)
-
-
-def phone_names(encoded: UInt8[np.ndarray, " byte"]) -> tuple[str, ...]:
-    """The phones, from the array `phones`: JSON in UTF-8."""
-    return tuple(str(phone) for phone in json.loads(encoded.tobytes()))
 
 
 def _digest(clip: tuple[UInt8[np.ndarray, "frame unit"], PhoneTrack]) -> bytes:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from wspy.atlas.phones import (
+from wspy.atlas.phone_arrays import (
     LAGS,
     PACKED,
     ROWS,
@@ -221,11 +221,13 @@ class SiteAtlas:
         """Of every unit the clips with the most extreme peaks, strongest first, and the frames of these peaks.
 
         Args:
-            sign: 1 for the highest activations, -1 for the lowest. Clip -1: there are fewer clips.
+            sign: 1 for the highest activations, -1 for the lowest. Clip -1: there are fewer clips in which the unit
+                goes to that side of zero.
         """
         with self._opened(STATISTICS) as stored:
             name = f"{_NAMES[sign]}.top"
-            return stored.get_tensor(f"{name}.clip"), stored.get_tensor(f"{name}.frame")
+            clips, frames = stored.get_tensor(f"{name}.clip"), stored.get_tensor(f"{name}.frame")
+            return np.where(stored.get_tensor(f"{name}.value") > 0, clips, -1), frames
 
     @functools.cached_property
     def counts(self) -> tuple[int, int]:

@@ -83,11 +83,6 @@ class PhonePlan:
         return PhoneTrack(labels[segment], shuffled, self.group(clip), clip.id)
 
 
-def phone_tracks_plan(corpus: Corpus) -> PhonePlan:
-    """The phones of an aligned corpus and the tracks of its clips; reads every alignment once."""
-    return PhonePlan(corpus)
-
-
 def _phones(alignment: Alignment | None) -> tuple[Interval, ...]:
     return alignment.phones if alignment else ()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wspy.atlas.statistics import clip_hash
 from wspy.atlas.store import Token
 from wspy.errors import BadActivations
 
@@ -42,6 +43,8 @@ def frequent_words(corpus: Corpus) -> tuple[str, ...]:
 
 def whole_words(tokens: Sequence[Token]) -> list[tuple[str, slice]]:
     """What some tokens make together, in order, each with its tokens: words, and punctuation by itself."""
+    if not tokens:
+        return []
     starts = [
         at
         for at, token in enumerate(tokens)
@@ -60,7 +63,8 @@ class WordStatistics:
     """The statistics of all units of a decoder site at each word."""
 
     def __init__(self, n_units: int, words: Sequence[str] | None = None) -> None:
-        """Without `words`, the first `MOST_WORDS` that are heard get a column: for texts that nobody knows before."""
+        """Without `words`, for texts that nobody knows before, words get their columns as they are heard; where they
+        are more than `MOST_WORDS`, those with the smallest hashes stay, a sample that does not depend on order."""
         self.n_units, self.grows = n_units, words is None
         self._column = {word: at for at, word in enumerate(words or ())}
         self._allocate(max(len(self._column), 16 if self.grows else 0))
@@ -73,7 +77,7 @@ class WordStatistics:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that have a column, in order of the columns."""
+        """The words that have a column."""
         return tuple(self._column)
 
     def update(self, activations: Float32[np.ndarray, "token unit"], tokens: Sequence[Token], clip_id: str) -> None:
@@ -86,7 +90,7 @@ class WordStatistics:
             raise BadActivations(clip_id, "NaN, infinite or beyond 10^6")
         for word, span in occurrences(tokens):
             column = self._column.get(word)
-            if column is None and self.grows and len(self._column) < MOST_WORDS:
+            if column is None and self.grows:
                 column = self._add(word)
             if column is not None:
                 values = activations[span]
@@ -95,26 +99,44 @@ class WordStatistics:
                 np.maximum(self.maximum[:, column], values.max(axis=0), out=self.maximum[:, column])
                 np.minimum(self.minimum[:, column], values.min(axis=0), out=self.minimum[:, column])
 
-    def _add(self, word: str) -> int:
-        at = self._column[word] = len(self._column)
-        if at == len(self.counts):
+    def _add(self, word: str) -> int | None:
+        """A column for a new word; None where all are taken by words with smaller hashes.
+
+        A word that lost its column never gets it back, since the largest hash that stays only falls: so every word
+        that has one was counted from its first time on.
+        """
+        at = len(self._column)
+        if at == MOST_WORDS:
+            last = max(self._column, key=clip_hash)
+            if clip_hash(word) > clip_hash(last):
+                return None
+            at = self._column.pop(last)
+            self.counts[at] = self.sum[:, at] = 0
+            self.maximum[:, at], self.minimum[:, at] = -np.inf, np.inf
+        elif at == len(self.counts):
             before = (self.counts, self.sum, self.maximum, self.minimum)
             self._allocate(max(2 * at, 16))
             for new, old in zip((self.counts, self.sum, self.maximum, self.minimum), before, strict=True):
                 new[..., :at] = old
+        self._column[word] = at
         return at
 
     def merge(self, other: WordStatistics) -> WordStatistics:
         """The statistics of the clips of both, over the words of both: associative, and the same in either order."""
-        both = WordStatistics(self.n_units, sorted({*self.words, *other.words}))
-        both.grows = self.grows or other.grows
+        words = {*self.words, *other.words}
+        grows = self.grows or other.grows
+        if grows:
+            words = set(sorted(words, key=clip_hash)[:MOST_WORDS])
+        both = WordStatistics(self.n_units, sorted(words))
+        both.grows = grows
         for part in (self, other):
-            n = len(part.words)
-            at = np.array([both._column[word] for word in part.words], np.intp)
-            both.counts[at] += part.counts[:n]
-            both.sum[:, at] += part.sum[:, :n]
-            both.maximum[:, at] = np.maximum(both.maximum[:, at], part.maximum[:, :n])
-            both.minimum[:, at] = np.minimum(both.minimum[:, at], part.minimum[:, :n])
+            kept = [word for word in part.words if word in words]
+            at = np.array([both._column[word] for word in kept], np.intp)
+            of = np.array([part._column[word] for word in kept], np.intp)
+            both.counts[at] += part.counts[of]
+            both.sum[:, at] += part.sum[:, of]
+            both.maximum[:, at] = np.maximum(both.maximum[:, at], part.maximum[:, of])
+            both.minimum[:, at] = np.minimum(both.minimum[:, at], part.minimum[:, of])
         return both
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -99,9 +99,10 @@ def build(
     from wspy.atlas import build_part, ensure_atlases, find_probes, kept_atlas
     from wspy.cli.progress import shown_progress
     from wspy.cli.render import print_json
-    from wspy.model import find_model, load_model
+    from wspy.model import check_device_name, find_model, load_model
 
     which = _part(part, out)
+    check_device_name(device)
     reference = find_model(model)
     names = [probe.name for probe in find_probes(sites or [ENCODER_NEURONS], reference)]
 
@@ -153,15 +154,23 @@ def build(
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the atlases that are kept."""
-    from wspy.atlas import damaged_atlases, list_atlases
+    """List the atlases that are kept, and the passes that were interrupted."""
+    from wspy.atlas import damaged_atlases, list_atlases, list_unfinished
     from wspy.cli.render import print_json
 
-    kept, damaged = list_atlases(), damaged_atlases()
+    kept, damaged, unfinished = list_atlases(), damaged_atlases(), list_unfinished()
     if as_json:
-        print_json([*kept, *({"folder": folder, "damaged": str(error)} for folder, error in damaged.items())])
+        print_json(
+            [
+                *kept,
+                *({**asdict(one), "unfinished": True} for one in unfinished),
+                *({"folder": folder, "damaged": str(error)} for folder, error in damaged.items()),
+            ]
+        )
         return
-    _print_kept(kept, damaged)
+    _print_kept([*kept, *unfinished], damaged)
+    if unfinished:
+        print("Unfinished ones go on where they stopped when they are built again.")
 
 
 @app.command()
@@ -261,6 +270,7 @@ def _print_agreement(agreement: Sequence[Agreement]) -> None:
 
 
 def _print_kept(kept: Sequence[KeptAtlas], damaged: Mapping[Path, Exception]) -> None:
+    from wspy.atlas import UnfinishedAtlas
     from wspy.blocks import Column
     from wspy.cli.render import print_rows
 
@@ -281,7 +291,7 @@ def _print_kept(kept: Sequence[KeptAtlas], damaged: Mapping[Path, Exception]) ->
             one.about.site,
             one.about.n_units,
             one.n_clips,
-            one.about.speed,
+            one.about.speed + (", unfinished" if isinstance(one, UnfinishedAtlas) else ""),
             _lag_ms(one.lag_frames),
             one.size_bytes / 1e6,
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wspy.model.reference import DEFAULT_MODEL as DEFAULT_MODEL
     from wspy.model.reference import AvailableModel as AvailableModel
     from wspy.model.reference import ModelReference as ModelReference
+    from wspy.model.reference import check_device_name as check_device_name
     from wspy.model.reference import find_model as find_model
     from wspy.model.reference import list_models as list_models
     from wspy.model.sites import Site as Site
@@ -78,6 +79,7 @@ _PLACES = {
     "DEFAULT_MODEL": "reference",
     "AvailableModel": "reference",
     "ModelReference": "reference",
+    "check_device_name": "reference",
     "find_model": "reference",
     "list_models": "reference",
     "Site": "sites",

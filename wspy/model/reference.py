@@ -10,18 +10,28 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from wspy.errors import BadCheckpoint, ChecksumMismatch, NotWritable, UnknownModel
+from wspy.errors import BadCheckpoint, ChecksumMismatch, NotWritable, UnknownDevice, UnknownModel
 from wspy.files import atomic_folder, home, locked, write_atomic
 from wspy.model.catalogue import BUNDLES, PUBLISHED, Bundle
 from wspy.model.dimensions import Dimensions
 
-__all__ = ["DEFAULT_MODEL", "AvailableModel", "Dimensions", "ModelReference", "Source", "find_model", "list_models"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "AvailableModel",
+    "Dimensions",
+    "ModelReference",
+    "Source",
+    "check_device_name",
+    "find_model",
+    "list_models",
+]
 
 DEFAULT_MODEL = "tiny.en"
 HASH_BLOCK_BYTES = 1 << 22
@@ -54,6 +64,16 @@ class ModelReference:
         if self.source in ("openai-whisper cache", "bundled package", "download"):
             return self.name
         return next((name for name, model in PUBLISHED.items() if model.sha256 == self.sha256), None)
+
+
+def check_device_name(device: str | None) -> None:
+    """Refuse what is no device on any machine, before anything is loaded or computed.
+
+    Raises:
+        UnknownDevice: it is none.
+    """
+    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise UnknownDevice(device, ("cuda", "mps", "cpu"))
 
 
 @dataclass(frozen=True)
