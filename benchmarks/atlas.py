@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from wspy.corpus import Corpus
     from wspy.model import Model
 
-PASS_CLIPS = 64
-REPEATS = 3
+PASS_CLIPS = 256
+REPEATS = 2
 POST_SITE = "encoder.blocks.2.mlp.1"
 POST_CLIPS = 16
 POST_TOP = 25

@@ -29,6 +29,11 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("wspy", appauthor=False))
 
 
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name, synced to disk, when the block ends without error.

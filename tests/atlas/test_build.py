@@ -117,13 +117,13 @@ def test_an_interrupted_pass_goes_on_and_gives_the_same_bits(model, monkeypatch)
     heard: list[int] = []
     take_in = build._Pass._take_in
 
-    def stop_at_the_tenth_clip(self: build._Pass, clip: hearing.Heard) -> None:
-        heard.append(clip.at)
+    def stop_at_the_fifth_batch(self: build._Pass, batch: list[hearing.Heard]) -> None:
+        heard.extend(clip.at for clip in batch)
         if len(heard) == 10:
             raise KeyboardInterrupt
-        take_in(self, clip)
+        take_in(self, batch)
 
-    monkeypatch.setattr(build._Pass, "_take_in", stop_at_the_tenth_clip)
+    monkeypatch.setattr(build._Pass, "_take_in", stop_at_the_fifth_batch)
     with pytest.raises(KeyboardInterrupt):
         ensure(SITE, model, corpus)
     assert [path.name for path in unfinished(model, corpus)] == ["00000004"]  # batches of two: 8 clips
@@ -534,13 +534,13 @@ def test_a_part_that_was_interrupted_goes_on(model, tmp_path, monkeypatch):
     whole, _ = parts_of(2, [SITE], model, corpus, tmp_path / "whole")
     take_in, heard = build._Pass._take_in, []
 
-    def stop_at_the_third_clip(self: build._Pass, clip: hearing.Heard) -> None:
-        heard.append(clip.at)
-        if len(heard) == 3:
+    def stop_at_the_second_batch(self: build._Pass, batch: list[hearing.Heard]) -> None:
+        heard.append(len(batch))
+        if len(heard) == 2:
             raise KeyboardInterrupt
-        take_in(self, clip)
+        take_in(self, batch)
 
-    monkeypatch.setattr(build._Pass, "_take_in", stop_at_the_third_clip)
+    monkeypatch.setattr(build._Pass, "_take_in", stop_at_the_second_batch)
     with pytest.raises(KeyboardInterrupt):
         parts_of(2, [SITE], model, corpus, tmp_path / "broken")
     again, _ = parts_of(2, [SITE], model, corpus, tmp_path / "broken")

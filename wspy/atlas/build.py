@@ -12,12 +12,15 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
-from wspy.atlas.labels import auroc_table, average_precision_table
+from wspy.atlas.labels import auroc_table, label_precision
 from wspy.atlas.phones import CALIBRATION_FRAMES, PhoneStatistics
 from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
@@ -43,10 +46,13 @@ from wspy.atlas.store import (
 from wspy.atlas.tracks import PhonePlan
 from wspy.atlas.words import WordStatistics, frequent_words
 from wspy.errors import DamagedAtlas, PartsDoNotFit
-from wspy.files import atomic_folder, locked, replace_folder
+from wspy.files import atomic_folder, locked, n_cores, replace_folder
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+    from wspy.atlas.tracks import PhoneTrack
     from wspy.corpus import Corpus
     from wspy.model import Model, ModelReference
 
@@ -251,6 +257,19 @@ class _Record:
     tokens: dict[int, list[Token]] = field(default_factory=dict)
     """For decoder sites, by the clip's place in the corpus."""
 
+    def update(
+        self, activations: Float32[np.ndarray, "position unit"], heard: Heard, track: PhoneTrack | None, clip_id: str
+    ) -> None:
+        """Learn from one clip."""
+        if len(activations):
+            self.statistics.update(activations, heard.at, clip_id)
+        if self.phones and track:
+            self.phones.update(activations, track)
+        if self.words:
+            if len(activations):
+                self.words.update(activations, heard.tokens, clip_id)
+            self.tokens[heard.at] = heard.tokens
+
     def merge(self, other: _Record) -> _Record:
         phones = self.phones.merge(other.phones) if self.phones and other.phones else None
         words = self.words.merge(other.words) if self.words and other.words else None
@@ -264,8 +283,8 @@ class _Record:
                 arrays = self.phones.arrays()
                 if whole:  # so that no query has to compute them
                     units = self.phones.units()
-                    arrays["auroc"] = auroc_table(units)
-                    arrays["average_precision"] = average_precision_table(units)
+                    arrays["auroc"] = units.auroc = auroc_table(units)
+                    arrays["average_precision"] = label_precision(units).astype(np.float32)
                 write_arrays(temporary / PHONES, arrays, about)
             if self.words:
                 write_arrays(temporary / WORDS, self.words.arrays(), about)
@@ -352,8 +371,7 @@ class _Pass:
             saved = time.monotonic()
             for batch in left:
                 # Each clip is drawn when it is needed, so that progress stays true.
-                for heard in ear([next(clips) for _ in batch]):
-                    self._take_in(heard)
+                self._take_in(list(ear([next(clips) for _ in batch])))
                 self.done += 1
                 self._calibrate(at_end=False)
                 if time.monotonic() - saved > CHECKPOINT_S:
@@ -372,25 +390,32 @@ class _Pass:
         """Let the last checkpoint stand as finished, for `_land_finished`."""
         self._save(FINISHED)
 
-    def _take_in(self, heard: Heard) -> None:
-        clip = self.corpus.clips[heard.at]
-        n_positions = len(heard.activations[0])
-        track = self.plan.track(clip, n_positions) if self.plan and n_positions else None
-        for record, values in zip(self.records, heard.activations, strict=True):
-            if n_positions:
-                record.statistics.update(values, heard.at, clip.id)
-            if record.phones and track:
-                record.phones.update(values, track)
-            if record.words:
-                if n_positions:
-                    record.words.update(values, heard.tokens, clip.id)
-                record.tokens[heard.at] = heard.tokens
+    def _take_in(self, batch: Sequence[Heard]) -> None:
+        """Let every site's record learn a batch: the sites side by side, for each is learned from alone."""
+        tracks = [
+            self.plan.track(self.corpus.clips[heard.at], n) if self.plan and (n := len(heard.activations[0])) else None
+            for heard in batch
+        ]
+
+        def learn(site: int) -> None:
+            for heard, track in zip(batch, tracks, strict=True):
+                self.records[site].update(heard.activations[site], heard, track, self.corpus.clips[heard.at].id)
+
+        self._side_by_side(learn)
 
     def _calibrate(self, *, at_end: bool) -> None:
-        for record in self.records:
-            phones = record.phones
+        def calibrate(site: int) -> None:
+            phones = self.records[site].phones
             if phones and not phones.calibrated and (at_end or phones.n_calibration_frames >= CALIBRATION_FRAMES):
                 phones.calibrate()
+
+        self._side_by_side(calibrate)
+
+    def _side_by_side(self, work: Callable[[int], None]) -> None:
+        """Do something for every site, on as many cores as there are: numpy lets go of the lock while it computes."""
+        with ThreadPoolExecutor(max_workers=min(len(self.probes), n_cores())) as pool:
+            for _ in pool.map(work, range(len(self.probes))):
+                pass
 
     def _borrow_calibration(self, ear: Ear) -> None:
         """For a part: what a pass over the whole corpus would have calibrated on, so that the parts fit together."""
@@ -413,8 +438,12 @@ class _Pass:
         """One checkpoint of all sites; the earlier ones go."""
         newest = self.checkpoints / name
         with atomic_folder(newest) as temporary:
-            for record, about in zip(self.records, self.abouts, strict=True):
-                record.write(temporary / about.site, about, whole=name == FINISHED)
+
+            def write(site: int) -> None:
+                about = self.abouts[site]
+                self.records[site].write(temporary / about.site, about, whole=name == FINISHED)
+
+            self._side_by_side(write)
         for old in self.checkpoints.iterdir():
             if old != newest:
                 shutil.rmtree(old, ignore_errors=True)

@@ -9,7 +9,7 @@ through the same choice.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -95,25 +95,36 @@ def _ratio(a: Float64[np.ndarray, "*shape"], b: Float64[np.ndarray, "*shape"]) -
 
 
 def auroc_table(units: UnitPhones) -> Float32[np.ndarray, "unit half phone"]:
-    """AUROC of every unit and phone on half A, on half B and on both; NaN where a half lacks the phone."""
-    return _table(units, auroc) if units.auroc is None else units.auroc
+    """AUROC of every unit and phone on half A, on half B and on both; NaN where a half lacks the phone.
 
-
-def average_precision_table(units: UnitPhones) -> Float32[np.ndarray, "unit half phone"]:
-    """Average precision of every unit and phone on half A, on half B and on both; NaN where a half lacks the phone."""
-    return _table(units, average_precision) if units.average_precision is None else units.average_precision
-
-
-def _table(
-    units: UnitPhones, measure: Callable[[Histogram, Histogram], Float64[np.ndarray, "*shape"]]
-) -> Float32[np.ndarray, "unit half phone"]:
+    The same as `auroc` of each phone against the rest, but the bins of all phones are counted once: within a phone the
+    pairs of its own frames come to half of n squared, however they lie.
+    """
+    if units.auroc is not None:
+        return units.auroc
     table = np.empty((len(units.histogram), 3, len(units.phones)), np.float32)
     for at in range(0, len(table), _UNITS_AT_ONCE):
         some = slice(at, at + _UNITS_AT_ONCE)
-        halves = units.histogram[some].astype(np.int64)
+        halves = units.histogram[some].astype(np.float64)
         halves = np.concatenate([halves, halves.sum(axis=1, keepdims=True)], axis=1)
-        table[some] = measure(halves, halves.sum(axis=2, keepdims=True) - halves)
+        together = halves.sum(axis=2)
+        below = together.cumsum(axis=-1) - together / 2
+        n = halves.sum(axis=-1)
+        wins = (halves @ below[..., None])[..., 0] - n**2 / 2
+        table[some] = _ratio(wins, n * (together.sum(axis=-1, keepdims=True) - n))
     return table
+
+
+def label_precision(units: UnitPhones, minimum: int = MIN_COUNT) -> Float64[np.ndarray, " unit"]:
+    """Average precision on half B of the phone that has the highest AUROC on half A; NaN where no phone is eligible."""
+    eligible = eligible_phones(units, minimum)
+    if not eligible.any():
+        return np.full(len(units.histogram), np.nan)
+    if units.average_precision is not None and minimum == MIN_COUNT:
+        return units.average_precision.astype(np.float64)
+    best = chosen_on_first_half(auroc_table(units), eligible)
+    phone = units.histogram[np.arange(len(best)), 1, best].astype(np.int64)
+    return average_precision(phone, units.histogram[:, 1].sum(axis=1, dtype=np.int64) - phone)
 
 
 def rank_auroc(
@@ -182,7 +193,7 @@ def label_units(
     best = chosen_on_first_half(table, eligible)
     at = np.arange(len(best))
     low, high = _bootstrap(units, best, table[at, 1, best].astype(np.float64), rng, n_bootstrap)
-    precision = _precision_on_second_half(units, best)
+    precision = label_precision(units, minimum)
     counts, classes = units.half_counts[1], broad_classes(units.phones)
     return [
         UnitLabel(
@@ -200,17 +211,6 @@ def label_units(
         )
         for unit, phone in enumerate(best)
     ]
-
-
-def _precision_on_second_half(units: UnitPhones, best: Int64[np.ndarray, " unit"]) -> Float64[np.ndarray, " unit"]:
-    at = np.arange(len(best))
-    if units.average_precision is not None:
-        known: Float64[np.ndarray, " unit"] = units.average_precision[at, 1, best].astype(np.float64)
-        return known
-    # The whole table would take much longer.
-    phone = units.histogram[at, 1, best].astype(np.int64)
-    rest = units.histogram[:, 1].sum(axis=1, dtype=np.int64) - phone
-    return average_precision(phone, rest)
 
 
 def permuted_values(units: UnitPhones, minimum: int = MIN_COUNT) -> Float32[np.ndarray, " unit"]:

@@ -44,8 +44,8 @@ class UnitPhones:
     """The same for shuffled phones."""
     auroc: Float32[np.ndarray, "*unit half phone"] | None = None
     """What `auroc_table` would give, where it was computed before."""
-    average_precision: Float32[np.ndarray, "*unit half phone"] | None = None
-    """What `average_precision_table` would give, where it was computed before."""
+    average_precision: Float32[np.ndarray, "*unit"] | None = None
+    """What `label_precision` would give, where it was computed before."""
 
     @property
     def means(self) -> Float64[np.ndarray, "*unit phone lag"]:

@@ -30,6 +30,7 @@ from wspy.corpus.clips import SILENCE, Alignment, Interval
 from wspy.corpus.sentences import sentence
 from wspy.corpus.sources import Recording, Recordings
 from wspy.errors import InputError, MissingExtra, WspyError
+from wspy.files import n_cores
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -105,7 +106,7 @@ def _read_take(folder: Path, take: int) -> Iterator[Recording]:
 @contextlib.contextmanager
 def _workers(folder: Path, seed: int) -> Iterator[_Finished]:
     """Start one process per core (four at the most), and end them with the block."""
-    n = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    n = min(4, n_cores())
     # Separate interpreters, and not multiprocessing, which would run a user's unguarded script a second time.
     package = str(Path(__file__).resolve().parents[2])
     environment = {
