@@ -30,6 +30,7 @@ from wspy.atlas import (
 )
 from wspy.atlas.store import (
     BUILDING,
+    DIRECTIONS,
     FORMAT,
     PHONES,
     STATISTICS,
@@ -58,7 +59,7 @@ from wspy.model import Model, random_reference, random_weights
 from wspy.testing import tiny_whisper
 
 SITE = "encoder.blocks.1.mlp.1"
-FILES = (STATISTICS, PHONES, WORDS, TOKENS)
+FILES = (STATISTICS, PHONES, WORDS, TOKENS, DIRECTIONS)
 
 
 def ensure(site: str, model: Model, corpus: Corpus):
@@ -111,7 +112,7 @@ def test_an_interrupted_pass_goes_on_and_gives_the_same_bits(model, monkeypatch)
     corpus = noise(14, phones=True)
     whole = ensure(SITE, model, corpus)
     bits = content(whole)
-    assert set(bits) == {STATISTICS, PHONES}
+    assert set(bits) == {STATISTICS, PHONES, DIRECTIONS}
     shutil.rmtree(whole.folder)
 
     heard: list[int] = []
@@ -390,7 +391,12 @@ def test_several_sites_at_once_give_the_bits_of_one_at_a_time(model, tmp_path, m
     together = [content(atlas) for atlas in ensure_all(SEVERAL, model, corpus)]
     monkeypatch.setenv("WSPY_HOME", str(tmp_path / "apart"))
     assert [content(ensure(site, model, corpus)) for site in SEVERAL] == together
-    assert [set(files) for files in together] == [{STATISTICS, PHONES}] * 4 + [{STATISTICS, WORDS, TOKENS}]
+    frames = {STATISTICS, PHONES}
+    assert [set(files) for files in together] == [
+        *[frames] * 3,
+        frames | {DIRECTIONS},
+        {STATISTICS, WORDS, TOKENS, DIRECTIONS},
+    ]
 
 
 def test_only_what_is_missing_is_heard(model, monkeypatch):
@@ -544,7 +550,7 @@ def test_a_part_that_was_interrupted_goes_on(model, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         parts_of(2, [SITE], model, corpus, tmp_path / "broken")
     again, _ = parts_of(2, [SITE], model, corpus, tmp_path / "broken")
-    for name in (STATISTICS, PHONES):
+    for name in (STATISTICS, PHONES, DIRECTIONS):
         assert (again / SITE / name).read_bytes() == (whole / SITE / name).read_bytes()
 
 

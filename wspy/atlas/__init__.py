@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         permuted_auroc_table,
         range_mix,
     )
+    from wspy.atlas.neighbours import Neighbour, nearest_by_direction, nearest_by_phones
     from wspy.atlas.phone_arrays import LAGS, UnitPhones
     from wspy.atlas.phones import PhoneStatistics
     from wspy.atlas.statistics import Examples, SiteStatistics, UnitStatistics, peak_bin_edges, trace_start
@@ -72,6 +73,9 @@ _HOME = {
     "permuted_auroc_table": "wspy.atlas.labels",
     "range_mix": "wspy.atlas.labels",
     "LAGS": "wspy.atlas.phone_arrays",
+    "Neighbour": "wspy.atlas.neighbours",
+    "nearest_by_direction": "wspy.atlas.neighbours",
+    "nearest_by_phones": "wspy.atlas.neighbours",
     "PhoneStatistics": "wspy.atlas.phones",
     "UnitPhones": "wspy.atlas.phone_arrays",
     "Examples": "wspy.atlas.statistics",
@@ -94,6 +98,7 @@ __all__ = [
     "About",
     "Examples",
     "KeptAtlas",
+    "Neighbour",
     "PhonePlan",
     "PhoneStatistics",
     "PhoneTrack",
@@ -127,6 +132,8 @@ __all__ = [
     "list_unfinished",
     "merge_parts",
     "mix_entropy",
+    "nearest_by_direction",
+    "nearest_by_phones",
     "peak_bin_edges",
     "permuted_auroc_table",
     "range_mix",

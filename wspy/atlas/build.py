@@ -21,10 +21,12 @@ import numpy as np
 
 from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
 from wspy.atlas.labels import auroc_table, label_precision
+from wspy.atlas.neighbours import unit_directions
 from wspy.atlas.phones import CALIBRATION_FRAMES, PhoneStatistics
 from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
     BUILDING,
+    DIRECTIONS,
     FORMAT,
     PHONES,
     STATISTICS,
@@ -50,7 +52,7 @@ from wspy.files import atomic_folder, locked, n_cores, replace_folder
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32
+    from jaxtyping import Float16, Float32
 
     from wspy.atlas.tracks import PhoneTrack
     from wspy.corpus import Corpus
@@ -254,6 +256,8 @@ class _Record:
     statistics: SiteStatistics
     phones: PhoneStatistics | None
     words: WordStatistics | None = None
+    directions: Float16[np.ndarray, "unit d_model"] | None = None
+    """Of MLP neurons: what they add to the residual stream."""
     tokens: dict[int, list[Token]] = field(default_factory=dict)
     """For decoder sites, by the clip's place in the corpus."""
 
@@ -273,7 +277,8 @@ class _Record:
     def merge(self, other: _Record) -> _Record:
         phones = self.phones.merge(other.phones) if self.phones and other.phones else None
         words = self.words.merge(other.words) if self.words and other.words else None
-        return _Record(self.statistics.merge(other.statistics), phones, words, self.tokens | other.tokens)
+        tokens = self.tokens | other.tokens
+        return _Record(self.statistics.merge(other.statistics), phones, words, self.directions, tokens)
 
     def write(self, folder: Path, about: About, *, whole: bool = False) -> None:
         """Let a folder hold the record, and where it is that of a whole corpus also what follows from it."""
@@ -286,6 +291,8 @@ class _Record:
                     arrays["auroc"] = units.auroc = auroc_table(units)
                     arrays["average_precision"] = label_precision(units).astype(np.float32)
                 write_arrays(temporary / PHONES, arrays, about)
+            if self.directions is not None:
+                write_arrays(temporary / DIRECTIONS, {"directions": self.directions}, about)
             if self.words:
                 write_arrays(temporary / WORDS, self.words.arrays(), about)
                 write_tokens(temporary / TOKENS, self.tokens)
@@ -293,11 +300,13 @@ class _Record:
     @classmethod
     def read(cls, folder: Path) -> _Record:
         phones, words, tokens = folder / PHONES, folder / WORDS, folder / TOKENS
+        directions = folder / DIRECTIONS
         try:
             return cls(
                 SiteStatistics.from_arrays(read_arrays(folder / STATISTICS)),
                 PhoneStatistics.from_arrays(read_arrays(phones)) if phones.is_file() else None,
                 WordStatistics.from_arrays(read_arrays(words)) if words.is_file() else None,
+                read_arrays(directions)["directions"] if directions.is_file() else None,
                 read_tokens(tokens) if tokens.is_file() else {},
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -366,6 +375,7 @@ class _Pass:
         if left or self.part != WHOLE:
             ear = make_ear(self.probes, self.corpus, self.model, self.speed)
             self._borrow_calibration(ear)
+            self._learn_directions()
             names = self.probes[0].name if len(self.probes) == 1 else f"{len(self.probes)} sites"
             clips = iter(progress.track([at for batch in left for at in batch], f"Listening with {names}"))
             saved = time.monotonic()
@@ -416,6 +426,11 @@ class _Pass:
         with ThreadPoolExecutor(max_workers=min(len(self.probes), n_cores())) as pool:
             for _ in pool.map(work, range(len(self.probes))):
                 pass
+
+    def _learn_directions(self) -> None:
+        if self.probes[0].source != "mel":
+            for record, probe in zip(self.records, self.probes, strict=True):
+                record.directions = unit_directions(self.model(), probe.name)
 
     def _borrow_calibration(self, ear: Ear) -> None:
         """For a part: what a pass over the whole corpus would have calibrated on, so that the parts fit together."""

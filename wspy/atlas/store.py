@@ -35,7 +35,7 @@ from wspy.errors import DamagedAtlas, NoPhones, NotWritable, OutdatedAtlas, OutO
 from wspy.files import atomic_path, home, write_atomic
 
 if TYPE_CHECKING:
-    from jaxtyping import Float64, Int16, Int32
+    from jaxtyping import Float16, Float64, Int16, Int32
 
     from wspy.atlas.words import UnitWords
     from wspy.corpus import Corpus
@@ -46,6 +46,7 @@ STATISTICS = "statistics.safetensors"
 PHONES = "phones.safetensors"
 TOKENS = "tokens.jsonl"
 WORDS = "words.safetensors"
+DIRECTIONS = "directions.safetensors"
 BUILDING = ".building"  # beside the sites: what unfinished passes have kept
 _NAMES = {1: "positive", -1: "negative"}
 
@@ -202,6 +203,17 @@ class SiteAtlas:
         """
         with self._opened(PHONES):
             return StoredPhones(_Arrays(self, PHONES))
+
+    def directions(self) -> Float16[np.ndarray, "unit d_model"] | None:
+        """What each unit adds to the residual stream, at length 1; None for sites other than MLP neurons.
+
+        Raises:
+            DamagedAtlas: the file cannot be read.
+        """
+        if not (self.folder / DIRECTIONS).is_file():
+            return None
+        with self._opened(DIRECTIONS) as stored:
+            return stored.get_tensor("directions")
 
     def unit_words(self, idx: int) -> UnitWords:
         """For a decoder site, what one unit does at each word.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wspy.units.result import Example, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
+from wspy.units.result import Example, Neighbour, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
 
 if TYPE_CHECKING:
     from wspy.analysis import Context
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Example",
+    "Neighbour",
     "PhoneShare",
     "Range",
     "RangeMix",

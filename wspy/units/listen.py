@@ -14,22 +14,26 @@ from wspy.atlas import (
     broad_classes,
     class_mix,
     mix_entropy,
+    nearest_by_direction,
+    nearest_by_phones,
     peak_bin_edges,
     range_mix,
     trace_start,
     whole_words,
 )
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, peak_gain
-from wspy.units.result import Example, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
+from wspy.units.result import Example, Neighbour, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
 
 if TYPE_CHECKING:
     from wspy.analysis import Context
     from wspy.atlas import Examples, SiteAtlas, Token, UnitPhones, UnitStatistics
+    from wspy.atlas import Neighbour as Found
     from wspy.corpus import Alignment, Corpus, Interval
 
 SIGNS: dict[Sign, int] = {"positive": 1, "negative": -1}
 N_RANGES = 10
 PER_RANGE = 2
+N_NEIGHBOURS = 8
 MOST_PHONES = 11  # that a stacked bar shows by name
 WILSON_Z = 1.96  # 95 %
 
@@ -56,8 +60,14 @@ def listen(context: Context, site: str, idx: int, top: int, signs: Sequence[Sign
         maximum=unit.maximum,
         density=unit.density,
         signs=tuple(_one_sign(sign, unit, phones, top, cutter) for sign in signs),
+        near_direction=_neighbours(nearest_by_direction(atlas, idx, N_NEIGHBOURS)),
+        near_phones=_neighbours(nearest_by_phones(atlas, idx, N_NEIGHBOURS)),
         pictures=context.save("pictures.npz", cutter.pictures),
     )
+
+
+def _neighbours(found: Sequence[Found]) -> tuple[Neighbour, ...]:
+    return tuple(Neighbour(unit=one.unit, similarity=round(one.similarity, 4)) for one in found)
 
 
 def _one_sign(sign: Sign, unit: UnitStatistics, phones: UnitPhones | None, top: int, cutter: _Cutter) -> SignResult:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
 
 from wspy.blocks import Audio, Block, Cell, Column, Figure, Table, Text
 from wspy.figures import bars, histogram, spectrogram, stacked_bars
-from wspy.units.result import Example, SignResult, UnitResult
+from wspy.units.result import Example, Neighbour, SignResult, UnitResult
 
 _DIRECTION = {"positive": "highest", "negative": "lowest"}
 _COLUMNS = (
@@ -30,7 +31,27 @@ def page(result: UnitResult) -> list[Block]:
     blocks: list[Block] = [_summary(result)]
     for found in result.signs:
         blocks += _one_sign(result, found, pictures)
+    if result.near_direction or result.near_phones:
+        blocks.append(_neighbours(result))
     return blocks
+
+
+def _neighbours(result: UnitResult) -> Table:
+    def cells(found: Neighbour | None) -> tuple[Cell, Cell]:
+        return (found.unit, found.similarity) if found else (None, None)
+
+    pairs = itertools.zip_longest(result.near_direction, result.near_phones)
+    return Table(
+        title="Nearest units of the site",
+        columns=(
+            Column(name="#"),
+            Column(name="by direction", description="Neuron that writes most alike into the residual stream."),
+            Column(name="cosine", decimals=3, description="Of what the two write."),
+            Column(name="by phones", description="Unit whose mean activations at each phone are most alike."),
+            Column(name="r", decimals=3, description="Pearson's r of the two units' means, over phones."),
+        ),
+        rows=tuple((rank, *cells(one), *cells(other)) for rank, (one, other) in enumerate(pairs, 1)),
+    )
 
 
 def _name(result: UnitResult) -> str:

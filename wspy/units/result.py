@@ -93,6 +93,13 @@ class SignResult(_Part):
     bin_counts: tuple[int, ...] = Field(description="Clips that peak within each bin.")
 
 
+class Neighbour(_Part):
+    """Another unit of the same site that resembles this one."""
+
+    unit: int = Field(description="Unit within the site.")
+    similarity: float = Field(description="Cosine or correlation, -1 to 1.")
+
+
 class UnitResult(Result):
     """What one unit responds to, with sound; analyses that show units extend it."""
 
@@ -110,4 +117,10 @@ class UnitResult(Result):
     maximum: float = Field(description="Highest activation.")
     density: float = Field(description="Share of frames or tokens with an activation above zero.")
     signs: tuple[SignResult, ...] = Field(description="One per direction that was asked for.")
+    near_direction: tuple[Neighbour, ...] = Field(
+        (), description="Neurons whose directions in the residual stream are nearest, by cosine; empty for other units."
+    )
+    near_phones: tuple[Neighbour, ...] = Field(
+        (), description="Units whose mean activations at each phone correlate most (r); empty without phones."
+    )
     pictures: Media = Field(description="Arrays by name of the audio: log-mel, activation, its times.")
