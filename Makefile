@@ -2,6 +2,7 @@
 # make test   the tests                                 make types   mypy
 # make docs   the manual, into build/site               make bench   the numbers, printed
 # make check  lint and types                            make clean   remove .venv, build and caches
+# make dictionary   train the small sparse dictionary of the tutorial and the web demo, in a few minutes
 
 PYTHON ?= python3
 SHELL := /bin/bash
@@ -12,10 +13,14 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 
-.PHONY: demo test check lint types docs bench clean
+.PHONY: demo dictionary test check lint types docs bench clean
 
 demo: .venv/.run
 	@$(BIN)/wspy analyze neuron --layer 2 --idx 3
+
+dictionary: .venv/.run
+	@if $(BIN)/wspy sae show demo >/dev/null 2>&1; then $(BIN)/wspy sae remove demo; fi
+	@$(BIN)/wspy sae train --name demo --site encoder.blocks.2 --corpus demo --width 4x --k 32 --steps 1000
 
 # Two workers with one thread each: torch would otherwise take every core for every worker.
 test: .venv/.dev
@@ -35,7 +40,7 @@ docs: .venv/.dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The manual is in build/site/index.html"
 
-bench: .venv/.run
+bench: .venv/.dev
 	@$(BIN)/python benchmarks/run.py
 
 clean:

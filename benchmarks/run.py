@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas import Row, atlas_rows, peak_mb
+from dictionaries import dictionary_rows
 
 HEAVY = ("torch", "whisper", "gradio", "plotly", "librosa", "numpy", "onnxruntime", "pocketsphinx", "jaxtyping")
 WSPY = (str(Path(sys.executable).with_name("wspy")),)
@@ -37,6 +38,7 @@ def main() -> None:
         rows = [*help_rows(environment), *neuron_rows(environment, Path(home))]
         os.environ["WSPY_HOME"] = home
         rows += atlas_rows(Path(home))
+        rows += dictionary_rows()
     width = max(len(row.what) for row in rows)
     for row in rows:
         print(f"{row.what:<{width}}  {row.measured:>16}  {row.goal}")

@@ -159,7 +159,7 @@ def _load(selection: str | None, with_commands_only: bool) -> Plugins:
         if selected is not None and point.name not in selected:
             continue
         if not with_commands_only or _may_add_commands(point):
-            _load_one(plugin, point, found)
+            _load_one(plugin, point, found, with_commands_only)
             plugin.status = "failed" if plugin.problems else "loaded"
             _tell(plugin)
     for name in sorted((selected or set()) - {plugin.name for plugin in found.plugins}):
@@ -167,7 +167,10 @@ def _load(selection: str | None, with_commands_only: bool) -> Plugins:
     return found
 
 
-def _load_one(plugin: Plugin, point: importlib.metadata.EntryPoint, found: Plugins) -> None:
+def _load_one(
+    plugin: Plugin, point: importlib.metadata.EntryPoint, found: Plugins, commands_only: bool = False
+) -> None:
+    """Load one plugin; for its commands alone, its analyses are not registered, since that imports them."""
     staged_analyses: list[type[AnyAnalysis]] = []
     staged_sources: list[tuple[str, Source]] = []
 
@@ -185,7 +188,9 @@ def _load_one(plugin: Plugin, point: importlib.metadata.EntryPoint, found: Plugi
         manager.hook.register_analyses(register=staged_analyses.append)
         manager.hook.register_corpora(register=lambda scheme, source: staged_sources.append((scheme, source)))
 
-    if not (_guarded(plugin, "loading", load) and _guarded(plugin, "registering", register)):
+    if not _guarded(plugin, "loading", load):
+        return
+    if not commands_only and not _guarded(plugin, "registering", register):
         return
     plugin.manager = manager
     for analysis in staged_analyses:

@@ -37,9 +37,9 @@ def _command(analysis: type[AnyAnalysis]) -> Callable[..., None]:
     fields = input_fields(analysis.Inputs)
 
     def command(**given: object) -> None:
-        common = _Common.take(given)
+        common = Common.take(given)
         values = {field.name: _value(field, given[field.name]) for field in fields if given[field.name] is not None}
-        _analyze(analysis(), values, common)
+        run_and_print(analysis(), values, common)
 
     parameters = [_parameter(field) for field in sorted(fields, key=lambda field: not field.required)]
     parameters += _COMMON
@@ -160,7 +160,7 @@ _COMMON = [
 
 
 @dataclass(frozen=True)
-class _Common:
+class Common:
     """The options of every analysis."""
 
     model: str
@@ -172,7 +172,7 @@ class _Common:
     quiet: bool
 
     @classmethod
-    def take(cls, given: Mapping[str, object]) -> _Common:
+    def take(cls, given: Mapping[str, object]) -> Common:
         return cls(
             model=cast(str, given["model"]),
             corpus=cast(str, given["corpus"]),
@@ -184,7 +184,8 @@ class _Common:
         )
 
 
-def _analyze(analysis: AnyAnalysis, values: dict[str, object], common: _Common) -> None:
+def run_and_print(analysis: AnyAnalysis, values: dict[str, object], common: Common) -> None:
+    """Run an analysis, write its report, and print what it found."""
     inputs = validated(analysis, values)
     with shown_progress(common.quiet) as progress:
         run = run_analysis(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wspy.model.hooks import patch as patch
     from wspy.model.load import Model as Model
     from wspy.model.load import load_model as load_model
+    from wspy.model.load import pick_device as pick_device
     from wspy.model.padding import padding_features as padding_features
     from wspy.model.random import random_reference as random_reference
     from wspy.model.random import random_weights as random_weights
@@ -73,6 +74,7 @@ _PLACES = {
     "patch": "hooks",
     "Model": "load",
     "load_model": "load",
+    "pick_device": "load",
     "random_reference": "random",
     "random_weights": "random",
     "padding_features": "padding",

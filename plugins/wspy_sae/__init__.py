@@ -1,0 +1,25 @@
+"""Sparse dictionaries: train, judge, listen, exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import wspy
+
+if TYPE_CHECKING:
+    import typer
+
+
+@wspy.hookimpl
+def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
+    from wspy_sae.judge import SaeEval
+
+    register(SaeEval)
+
+
+@wspy.hookimpl
+def register_commands(app: typer.Typer) -> None:
+    from wspy_sae.commands import add_commands
+
+    add_commands(app)
