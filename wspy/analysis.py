@@ -105,6 +105,10 @@ class Analysis(abc.ABC, Generic[InputsT, ResultT]):
     def view(self, result: ResultT) -> list[Block]:
         """What a person sees of the result, in reading order. Reads nothing but the result and its media."""
 
+    def layout(self, place: Callable[[str], None]) -> None:
+        """Arrange the form of the web page, if the usual order will not do: `place("layer")` puts an input's control
+        where gradio is building. What is not placed follows in the usual order."""
+
 
 class Context:
     """What an analysis may use: the model, the corpus, the atlas, audio, chance, progress and a place for media.

@@ -592,3 +592,55 @@ class NotOneToken(InputError):
         near = ", ".join(map(repr, instead))
         choice = f"choose one of these, or {near}" if near else "choose one of these"
         super().__init__(f"{word!r} is no single token of this model, but {written}: {choice}.")
+
+
+# --- on the web -------------------------------------------------------------------------------------------
+
+
+class UploadTooLong(AudioError):
+    """A recording that is longer than the web page takes."""
+
+    reason = "too long"
+
+    def __init__(self, name: str, limit_s: float) -> None:
+        super().__init__(
+            f"{name} lasts more than {limit_s:g} s, the most that this page takes: cut it, or record less."
+        )
+
+
+class NotOffered(InputError):
+    """A model or corpus that the page does not offer."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"This page offers no {what} {name!r}.{known_names(name, known)}")
+
+
+class WritesNotAllowed(InputError):
+    """What a visitor asked for would be kept on the server, and the server was not started for that."""
+
+    def __init__(self, what: str, command: str) -> None:
+        super().__init__(
+            f"{what}, and visitors of this page may not make it: run {command} on the server, or start the page with "
+            "--allow-writes."
+        )
+
+
+class TooManyWaiting(WspyError):
+    """More questions than the web app queues."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} questions are waiting already: try again in a minute.")
+
+
+class RunNotKept(InputError):
+    """A link to a run of a visitor that the server has dropped, or never had."""
+
+    def __init__(self) -> None:
+        super().__init__("The run that this link names is not kept any more: ask the question again.")
+
+
+class BadServer(InputError):
+    """An address, a port or a login that the web app cannot be started with."""
+
+    def __init__(self, option: str, why: str) -> None:
+        super().__init__(f"{option}: {why}.")

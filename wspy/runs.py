@@ -167,6 +167,7 @@ def run_analysis(
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
+    context_class: type[Context] = Context,
 ) -> Run:
     """Run an analysis and keep what comes of it.
 
@@ -175,6 +176,7 @@ def run_analysis(
         corpus: A name that `wspy corpus list` lists, or an open corpus; `demo` is made where it does not exist.
         device: `cuda`, `mps` or `cpu`; None takes the best there is.
         out: The run folder; None makes one below `runs_folder()`.
+        context_class: What the analysis is given; a front end may share its models, or refuse to write.
 
     Raises:
         InputError: something given cannot be used; nothing is left behind.
@@ -190,7 +192,7 @@ def run_analysis(
         if out is None:
             stack.enter_context(_at_work(path))
         folder = stack.enter_context(atomic_folder(path))
-        context = _context(model, corpus, device, seed, folder, progress)
+        context = _context(context_class, model, corpus, device, seed, folder, progress)
         clock = time.monotonic()
         result = analysis.run(inputs, context)
         record = Record(
@@ -232,7 +234,13 @@ def _run_lock(path: Path) -> Iterator[None]:
 
 
 def _context(
-    model: str | Model, corpus: str | Corpus, device: str | None, seed: int, folder: Path, progress: Progress
+    context_class: type[Context],
+    model: str | Model,
+    corpus: str | Corpus,
+    device: str | None,
+    seed: int,
+    folder: Path,
+    progress: Progress,
 ) -> Context:
     """The context of one run. What it may need of models and corpora is imported when it is needed."""
 
@@ -258,7 +266,7 @@ def _context(
                 raise
             return ensure_demo(progress)
 
-    return Context(reference=found, model=loaded, corpus=opened, folder=folder, seed=seed, progress=progress)
+    return context_class(reference=found, model=loaded, corpus=opened, folder=folder, seed=seed, progress=progress)
 
 
 def _provenance(

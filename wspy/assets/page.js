@@ -111,6 +111,14 @@
     }, true);
   }
 
+  // --- inside another page: no bar of its own, and as tall as what it holds -----------------------------------
+  if (window.parent !== window) {
+    document.documentElement.classList.add("framed");
+    const tell = () => window.parent.postMessage({ wspyHeight: document.body.scrollHeight }, "*");
+    new ResizeObserver(tell).observe(document.body);
+    window.addEventListener("load", tell);
+  }
+
   // --- tables: a click on a heading sorts, another turns the order round ------------------------------------
   for (const table of document.querySelectorAll(".table table")) {
     table.tHead.addEventListener("click", (event) => {

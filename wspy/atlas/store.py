@@ -257,6 +257,12 @@ class SiteAtlas:
             lag = stored.get_tensor("lag")
         return int(lag[0]) if len(lag) else None
 
+    def densities(self) -> Float64[np.ndarray, " unit"]:
+        """Of every unit the share of frames or tokens above zero."""
+        with self._opened(STATISTICS) as stored:
+            density: Float64[np.ndarray, " unit"] = stored.get_tensor("n_positive") / max(self.counts[1], 1)
+        return density
+
     def summary(self) -> SiteSummary:
         """The site at a glance.
 
@@ -264,8 +270,8 @@ class SiteAtlas:
             DamagedAtlas: a file cannot be read.
         """
         with self._opened(STATISTICS) as stored:
-            density = stored.get_tensor("n_positive") / max(self.counts[1], 1)
             maximum = stored.get_tensor("positive.extreme")
+        density = self.densities()
         phones: dict[str, int] = {}
         if self.has_phones:
             with self._opened(PHONES) as stored:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import wspy
-from wspy.cli import atlas, corpus, models, plugins, runs
+from wspy.cli import atlas, corpus, demo, models, plugins, runs
 from wspy.cli.plain import plain
 from wspy.errors import NotWritable, UnknownAnalysis, WspyError
 from wspy.files import home
@@ -142,7 +142,7 @@ def _root(
 class _Commands(TyperGroup):
     """Lists the commands in the order in which a newcomer needs them, then those of plugins."""
 
-    order = ("analyze", "analyses", "corpus", "atlas", "models", "sites", "runs", "report", "plugins")
+    order = ("analyze", "demo", "analyses", "corpus", "atlas", "models", "sites", "runs", "report", "plugins")
 
     def list_commands(self, ctx: object) -> list[str]:
         names = self.commands
@@ -162,6 +162,7 @@ def build_app(words: Sequence[str]) -> typer.Typer:
     plugins.add_commands(app)
     runs.add_commands(app)
     models.add_commands(app)
+    demo.add_commands(app)
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(atlas.app, name="atlas")
 

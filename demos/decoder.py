@@ -1,0 +1,107 @@
+"""What Whisper's decoder knows of language, without a sound: python demos/decoder.py
+
+Predictions as one types, a map of the words with search, and neurons that stand for a meaning; from the analyses
+`bigrams`, `embeddings` and `semantic`.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import AsyncIterator
+
+import gradio as gr
+
+from wspy.web import Studio, blocks, forget_leavers, launch_options, picker, title_html
+
+TOP = 12
+studio = Studio()
+News = tuple[object, ...]
+
+
+async def predict(request: gr.Request, prompt: str, steps: int) -> AsyncIterator[News]:
+    """The most likely next tokens after what has been typed."""
+    if not prompt:
+        yield "", '<p class="wspy-hint">Type something: a word begins with its space.</p>'
+        return
+    values = {"prompt": [prompt], "top": TOP, "steps": int(steps)}
+    async for state, run in studio.follow(request, "bigrams", values):
+        if run is None:
+            yield state, gr.skip()
+            continue
+        found = studio.result(run).predictions[0]
+        most = max(token.probability for token in found.next)
+        bars = "".join(
+            f'<button type="button" data-pick="{html.escape(prompt + token.token.text)}">'
+            f"<code>{html.escape(token.token.text)}</code>"
+            f'<span><i style="width:{100 * token.probability / most:.1f}%"></i></span>'
+            f"<b>{token.probability:.1%}</b></button>"
+            for token in found.next
+        )
+        more = f'<p class="wspy-reads">{html.escape(found.text)}</p>' if steps else ""
+        yield "", f'{more}<div class="wspy-bars">{bars}</div><p class="wspy-hint">Press a token to go on with it.</p>'
+
+
+def go_on(picked: gr.EventData) -> str:
+    """The prompt with a predicted token behind it."""
+    return str(picked.pick)
+
+
+async def search(request: gr.Request, word: str, measure: str, drawn: bool) -> AsyncIterator[News]:
+    """The neighbours of a word, and the map of all words."""
+    values = {"word": [word], "measure": measure, "map": drawn, "sample": 1500}
+    async for state, run in studio.follow(request, "embeddings", values):
+        yield (state, studio.run_html(run)) if run else (state, gr.skip())
+
+
+async def mean(request: gr.Request, layer: int, idx: int) -> AsyncIterator[News]:
+    """The words that a neuron of the decoder responds to."""
+    async for state, run in studio.follow(request, "semantic", {"layer": int(layer), "idx": int(idx)}):
+        yield (state, studio.run_html(run)) if run else (state, gr.skip())
+
+
+with blocks("Decoder - wspy") as demo:
+    gr.HTML(title_html("Decoder", "Whisper has read its transcripts. What does it expect when it hears nothing?"))
+    state = gr.HTML()
+    with gr.Tabs():
+        with gr.Tab("What comes next"):
+            prompt = gr.Textbox(
+                " traffic",
+                label="prompt",
+                info="Begin a word with its space.",
+                lines=1,
+                max_length=300,
+                elem_id="prompt",
+            )
+            steps = gr.Slider(0, 30, 0, step=1, label="write on", info="Tokens to write after the prompt.")
+            likely = picker(elem_id="likely")
+            gr.Examples([[" traffic"], [" thank"], [" once upon a"], [" New York"], ["<|nospeech|>"]], prompt)
+        with gr.Tab("Words as neighbours"):
+            with gr.Row():
+                word = gr.Textbox(" rug", label="word", info="One token, with its space.", max_length=60)
+                measure = gr.Radio(
+                    ["cosine", "cleaned"],
+                    value="cosine",
+                    label="measure",
+                    info="cleaned: without what all words share.",
+                )
+                drawn = gr.Checkbox(True, label="map", info="Draw all words as a map; takes a while at first.")
+            seek = gr.Button("Search", variant="primary")
+            near = gr.HTML()
+            gr.Examples([[" rug"], [" sea"], [" London"], [" happy"]], word)
+        with gr.Tab("Neurons with a meaning"):
+            with gr.Row():
+                layer = gr.Number(0, label="layer", info="Of the decoder, from 0.", precision=0, minimum=0)
+                idx = gr.Number(10, label="neuron", info="Within the layer, from 0.", precision=0, minimum=0)
+            read = gr.Button("Read its words", variant="primary")
+            meant = gr.HTML()
+            gr.Examples([[0, 10], [1, 100], [3, 7]], [layer, idx])
+    settings = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    as_typed = {**settings, "trigger_mode": "always_last"}
+    gr.on([demo.load, prompt.change, steps.release], predict, [prompt, steps], [state, likely], **as_typed)
+    likely.select(go_on, None, prompt, api_visibility="private", show_progress="hidden")
+    gr.on([seek.click, word.submit], search, [word, measure, drawn], [state, near], **settings)
+    read.click(mean, [layer, idx], [state, meant], **settings)
+forget_leavers(demo, studio)
+
+if __name__ == "__main__":
+    demo.launch(**launch_options(studio))

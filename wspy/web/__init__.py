@@ -1,0 +1,61 @@
+"""The web front end: gradio pages made from the `Inputs` of analyses, and what the apps in `demos/` are built from."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wspy.web.app import blocks, build_app, forget_leavers, title_html
+    from wspy.web.pictures import map_html, picker, sound_html, words_html
+    from wspy.web.server import Server, launch_options, serve
+    from wspy.web.store import KeptRun
+    from wspy.web.studio import Settings, Studio, note_html, state_html, toast
+    from wspy.web.voice import example_buttons
+
+_HOME = {
+    "blocks": "wspy.web.app",
+    "title_html": "wspy.web.app",
+    "build_app": "wspy.web.app",
+    "forget_leavers": "wspy.web.app",
+    "map_html": "wspy.web.pictures",
+    "picker": "wspy.web.pictures",
+    "sound_html": "wspy.web.pictures",
+    "words_html": "wspy.web.pictures",
+    "Server": "wspy.web.server",
+    "launch_options": "wspy.web.server",
+    "serve": "wspy.web.server",
+    "KeptRun": "wspy.web.store",
+    "example_buttons": "wspy.web.voice",
+    "Settings": "wspy.web.studio",
+    "Studio": "wspy.web.studio",
+    "note_html": "wspy.web.studio",
+    "state_html": "wspy.web.studio",
+    "toast": "wspy.web.studio",
+}
+__all__ = [
+    "KeptRun",
+    "Server",
+    "Settings",
+    "Studio",
+    "blocks",
+    "build_app",
+    "example_buttons",
+    "forget_leavers",
+    "launch_options",
+    "map_html",
+    "note_html",
+    "picker",
+    "serve",
+    "sound_html",
+    "state_html",
+    "title_html",
+    "toast",
+    "words_html",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'wspy.web' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
