@@ -15,7 +15,8 @@ shuffled, and the 80 mel bands of the spectrogram as units. A unit counts as lab
 top clips, beats shuffled labels and shuffled weights; each of the two ways has half of the false discovery rate of 5 %
 (Benjamini and Hochberg 1995), and silence is compared with silence, sounds with sounds. The second way is for units
 that are almost always zero, as in the last layer and in dictionaries: AUROC counts ties half, so it stays near 0.5 for
-them, however clear they are when they fire.
+them, however clear they are when they fire. Since there are only 80 bands, a false discovery rate says little about
+them; so each unit also stands next to the one band that tells its phone best.
 
 How it can mislead: a label is the best of about forty phones, not a definition: units that answer to several sounds
 get one all the same (`wspy analyze neuron` shows the mix). A high AUROC with a low average precision means that a rare
@@ -71,6 +72,7 @@ class LabelledUnit(_Part):
     p_shuffled_labels: float = Field(description="Share of units with shuffled labels with such an AUROC.")
     p_random_weights: float | None = Field(description="Share of units of the model with shuffled weights with such.")
     p_mel: float = Field(description="Share of mel bands with such an AUROC.")
+    band_auroc: float = Field(description="AUROC of the mel band that tells `phone` best, by the same choice.")
     p_peaks_shuffled_labels: float = Field(description="Share of units with shuffled labels with such a peak share.")
     p_peaks_random_weights: float | None = Field(description="The same with shuffled weights.")
     p_peaks_mel: float = Field(description="The same of mel bands.")
@@ -85,6 +87,7 @@ class Control(_Part):
     highest_auroc: float = Field(description="The highest of them.")
     median_peak_share: float = Field(description="Median share of the top clips of the half that is reported.")
     median_purity: float | None = Field(description="Median purity of their top clips; null for shuffled labels.")
+    share_pure: float | None = Field(description="Share of them with a purity of at least 60 %; null like it.")
     n_beaten: int = Field(description="Units of the site that beat this control at the false discovery rate.")
 
 
@@ -98,7 +101,11 @@ class SiteLabels(_Part):
     n_labelled: int = Field(description="Units that beat shuffled labels and, where heard, shuffled weights.")
     n_by_frames: int = Field(description="Those that do by AUROC over all frames.")
     n_by_peaks: int = Field(description="Those that do by the clips with the highest peaks.")
+    n_above_bands: int = Field(
+        description="Labelled units whose interval lies above the mel band that tells their phone best."
+    )
     median_auroc: float = Field(description="Median over all units.")
+    highest_auroc: float = Field(description="The highest of all units.")
     median_peak_share: float = Field(description="Median share of the top clips, on the half that is reported.")
     median_purity: float | None = Field(description="Median purity over all units.")
     share_pure: float | None = Field(description="Share of units with a purity of at least 60 %.")

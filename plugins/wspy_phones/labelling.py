@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 import wspy
 from wspy.atlas import (
     LAGS,
+    auroc_table,
     beats_control,
     benjamini_hochberg,
     broad_class,
@@ -27,6 +26,7 @@ from wspy.corpus import SILENCE
 from wspy.errors import InputError, OutOfRange
 from wspy_phones import Control, Evidence, LabelledUnit, Phones, SiteLabels
 from wspy_phones.peaks import PeakLabel, PeakPhones, Purity
+from wspy_phones.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
     from wspy.atlas import SiteAtlas, UnitLabel, UnitPhones
@@ -35,7 +35,6 @@ PURE = 0.6
 SHOWN = 20  # units per site in the result; all are in the CSV
 HEAT_UNITS = 60
 MIN_CONTROLS = 40  # of the same kind, silence or sound; with fewer, a unit is compared with all
-COLUMNS = ("site", "lag_s", *LabelledUnit.model_fields)
 
 
 def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
@@ -50,7 +49,8 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
     if inputs.random_weights:
         random = list(context.atlases(sites, speed=speed, random_weights=True))
     peaks = PeakPhones(context, inputs.top)
-    mel = _chosen(context.atlas("mel"), peaks, context.rng)
+    mel_atlas = context.atlas("mel")
+    mel, bands = _chosen(mel_atlas, peaks, context.rng), _best_bands(mel_atlas.phones())
     labels: list[SiteLabels] = []
     arrays: dict[str, np.ndarray] = {}
     rows: list[tuple[str, float, LabelledUnit]] = []
@@ -62,7 +62,7 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
         controls = {"shuffled labels": _shuffled_labels(atlas, units, peaks), "mel bands": mel}
         if shuffled is not None:
             controls["shuffled weights"] = _chosen(shuffled, peaks, context.rng)
-        named, beaten = _compare(mine, controls, inputs.fdr)
+        named, beaten = _compare(mine, controls, bands, inputs.fdr)
         labels.append(_site_labels(atlas, units, named, controls, beaten))
         rows += [(atlas.about.site, units.lag * FRAME_S, unit) for unit in named]
         arrays |= _arrays(atlas.about.site, units, named, controls)
@@ -78,8 +78,8 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
         n_groups=int((first.group_counts[1::2].sum(axis=1) > 0).sum()),
         fdr=inputs.fdr,
         sites=tuple(labels),
-        labels=context.save("labels.csv", _csv(rows)),
-        table=context.save("labels.md", _markdown(rows)),
+        labels=context.save("labels.csv", as_csv(rows)),
+        table=context.save("labels.md", as_markdown(rows)),
         arrays=context.save("arrays.npz", arrays),
     )
 
@@ -140,6 +140,13 @@ def _shuffled_labels(atlas: SiteAtlas, units: UnitPhones, peaks: PeakPhones) -> 
     )
 
 
+def _best_bands(mel: UnitPhones) -> dict[str, float]:
+    """Per phone what the mel band reaches on half B that tells it best on half A."""
+    table = auroc_table(mel)
+    best = np.nan_to_num(table[:, 0]).argmax(axis=0)
+    return {phone: float(table[best[at], 1, at]) for at, phone in enumerate(mel.phones)}
+
+
 @dataclass(frozen=True)
 class _Mine:
     """What was found of one unit."""
@@ -163,7 +170,7 @@ class _P:
 
 
 def _compare(
-    mine: Sequence[_Mine], controls: dict[str, _Chosen], fdr: float
+    mine: Sequence[_Mine], controls: dict[str, _Chosen], bands: dict[str, float], fdr: float
 ) -> tuple[list[LabelledUnit], dict[str, int]]:
     """Each unit with its p against every control and its label, if any; and per control how many units beat it.
 
@@ -185,10 +192,13 @@ def _compare(
     frames_beat = np.all([by_frames[name] for name in deciding], axis=0)
     peaks_beat = np.all([by_peaks[name] for name in deciding], axis=0)
     beaten = {name: int((by_frames[name] | by_peaks[name]).sum()) for name in p}
-    return [_unit(m, at, p, bool(frames_beat[at]), bool(peaks_beat[at])) for at, m in enumerate(mine)], beaten
+    named = [
+        _unit(m, at, p, bands[m.frames.phone], bool(frames_beat[at]), bool(peaks_beat[at])) for at, m in enumerate(mine)
+    ]
+    return named, beaten
 
 
-def _unit(mine: _Mine, at: int, p: dict[str, _P], by_frames: bool, by_peaks: bool) -> LabelledUnit:
+def _unit(mine: _Mine, at: int, p: dict[str, _P], band: float, by_frames: bool, by_peaks: bool) -> LabelledUnit:
     label, purity, peaks = mine.frames, mine.purity, mine.peaks
     weights = p.get("shuffled weights")
     own = label.phone if by_frames else peaks.phone if by_peaks else None
@@ -219,6 +229,7 @@ def _unit(mine: _Mine, at: int, p: dict[str, _P], by_frames: bool, by_peaks: boo
         p_shuffled_labels=float(p["shuffled labels"].frames[at]),
         p_random_weights=float(weights.frames[at]) if weights is not None else None,
         p_mel=float(p["mel bands"].frames[at]),
+        band_auroc=band,
         p_peaks_shuffled_labels=float(p["shuffled labels"].peaks[at]),
         p_peaks_random_weights=float(weights.peaks[at]) if weights is not None else None,
         p_peaks_mel=float(p["mel bands"].peaks[at]),
@@ -252,10 +263,12 @@ def _site_labels(
         n_labelled=len(best),
         n_by_frames=evidence["all frames"] + evidence["both"],
         n_by_peaks=evidence["strongest clips"] + evidence["both"],
+        n_above_bands=sum(unit.low is not None and unit.low > unit.band_auroc for unit in best),
         median_auroc=float(np.median([unit.auroc for unit in named])),
+        highest_auroc=max(unit.auroc for unit in named),
         median_peak_share=float(np.median([unit.peak_share for unit in named])),
         median_purity=float(np.median(purities)) if len(purities) else None,
-        share_pure=float((purities >= PURE).mean()) if len(purities) else None,
+        share_pure=_share_pure(purities),
         controls=tuple(
             Control(
                 name=name,
@@ -263,6 +276,7 @@ def _site_labels(
                 median_auroc=float(np.median(control.auroc)),
                 highest_auroc=float(control.auroc.max()),
                 median_purity=None if control.purity is None else float(np.nanmedian(control.purity)),
+                share_pure=None if control.purity is None else _share_pure(control.purity),
                 median_peak_share=float(np.median(control.peaks)),
                 n_beaten=beaten[name],
             )
@@ -271,6 +285,11 @@ def _site_labels(
         best=tuple(best[:SHOWN]),
         phones=dict(Counter(unit.label for unit in best if unit.label is not None).most_common()),
     )
+
+
+def _share_pure(purities: np.ndarray) -> float | None:
+    known = purities[~np.isnan(purities)]
+    return float((known >= PURE).mean()) if len(known) else None
 
 
 def _best(named: Sequence[LabelledUnit]) -> list[LabelledUnit]:
@@ -302,27 +321,3 @@ def _arrays(
     arrays[f"{site}.means"] = standard.T.astype(np.float32)
     arrays[f"{site}.phones"] = np.array(units.phones)
     return arrays
-
-
-def _csv(rows: Sequence[tuple[str, float, LabelledUnit]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for site, lag_s, unit in rows:
-        values = (getattr(unit, name) for name in LabelledUnit.model_fields)
-        writer.writerow(
-            [site, f"{lag_s:.2f}", *(f"{value:.6g}" if isinstance(value, float) else value for value in values)]
-        )
-    return text.getvalue().encode()
-
-
-def _markdown(rows: Sequence[tuple[str, float, LabelledUnit]]) -> bytes:
-    """The labelled units, in the manner of the post's table: a unit and what it answers to."""
-    lines = ["| site | unit | sound | class | by | AUROC | purity |", "| --- | --- | --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {site} | {unit.unit} | {unit.label} | {unit.label_class or ''} | {unit.evidence} | {unit.auroc:.2f} "
-        f"| {'' if unit.purity is None else f'{unit.purity:.0%} {unit.purity_phone}'} |"
-        for site, _, unit in rows
-        if unit.label is not None
-    ]
-    return "\n".join([*lines, ""]).encode()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 import wspy
+from wspy.blocks import Cell
 from wspy.figures import Axis, Curve, curves, heatmap, stacked_bars
 from wspy_phones import Phones, SiteLabels
+from wspy_phones.tables import deciding_p
 
 _CONTROLS = ("shuffled labels", "shuffled weights", "mel bands")
 _STEPS = 25  # points of a distribution's line
@@ -17,7 +19,7 @@ def page(result: Phones.Result) -> list[wspy.Block]:
     """Counts first, then distributions, then single units."""
     with np.load(result.file(result.arrays)) as stored:
         arrays = dict(stored)
-    blocks: list[wspy.Block] = [_summary(result), _counts(result), _controls(result)]
+    blocks: list[wspy.Block] = [_summary(result), _counts(result)]
     blocks += [_distribution(site, arrays) for site in result.sites]
     if any(site.phones for site in result.sites):
         blocks.append(_per_phone(result))
@@ -46,67 +48,51 @@ def _summary(result: Phones.Result) -> wspy.Text:
 
 def _counts(result: Phones.Result) -> wspy.Table:
     return wspy.Table(
-        title="Units with a label",
+        title="How many units have a label, next to what the controls reach by the same choice",
         columns=(
             wspy.Column(name="site"),
-            wspy.Column(name="units"),
+            wspy.Column(name="what", description="The units of the site, or a control."),
+            wspy.Column(name="units", description="How many there are."),
             wspy.Column(name="labelled", description="Units that beat shuffled labels and, where heard, weights."),
-            wspy.Column(name="share", unit="%", decimals=1),
             wspy.Column(name="by frames", description="Labelled by AUROC over all frames."),
             wspy.Column(name="by peaks", description="Labelled by the clips with the highest peaks."),
+            wspy.Column(name="beaten by", description="Units that beat the control at the false discovery rate."),
+            wspy.Column(name="above bands", description="Labelled, and surer than the best mel band for their phone."),
             wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
-            wspy.Column(name="median AUROC", decimals=3),
-            wspy.Column(name="median purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
-            wspy.Column(name="at least 60 % pure", unit="%", decimals=0, description="Share of the units."),
-        ),
-        rows=tuple(
-            (
-                site.site,
-                site.n_units,
-                site.n_labelled,
-                100 * site.n_labelled / site.n_units,
-                site.n_by_frames,
-                site.n_by_peaks,
-                site.lag_s,
-                site.median_auroc,
-                None if site.median_purity is None else 100 * site.median_purity,
-                None if site.share_pure is None else 100 * site.share_pure,
-            )
-            for site in result.sites
-        ),
-    )
-
-
-def _controls(result: Phones.Result) -> wspy.Table:
-    return wspy.Table(
-        title="What the controls reach by the same choice",
-        columns=(
-            wspy.Column(name="site"),
-            wspy.Column(name="control"),
-            wspy.Column(name="units", description="Of the control."),
             wspy.Column(name="median AUROC", decimals=3),
             wspy.Column(name="highest AUROC", decimals=3),
             wspy.Column(
                 name="peak share", unit="%", decimals=0, description="Median share of the top clips with their phone."
             ),
-            wspy.Column(name="median purity", unit="%", decimals=0),
-            wspy.Column(name="beaten by", description="Units of the site, at the false discovery rate."),
+            wspy.Column(name="median purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
+            wspy.Column(name="at least 60 % pure", unit="%", decimals=0, description="Share of the units."),
         ),
-        rows=tuple(
-            (
-                site.site,
-                control.name,
-                control.n_units,
-                control.median_auroc,
-                control.highest_auroc,
-                100 * control.median_peak_share,
-                None if control.median_purity is None else 100 * control.median_purity,
-                control.n_beaten,
-            )
-            for site in result.sites
-            for control in site.controls
-        ),
+        rows=tuple(row for site in result.sites for row in (_site_row(site), *_control_rows(site))),
     )
+
+
+def _site_row(site: SiteLabels) -> tuple[Cell, ...]:
+    counts = (site.n_units, site.n_labelled, site.n_by_frames, site.n_by_peaks, None, site.n_above_bands)
+    reached = (site.median_auroc, site.highest_auroc, 100 * site.median_peak_share)
+    return site.site, "units", *counts, site.lag_s, *reached, _percent(site.median_purity), _percent(site.share_pure)
+
+
+def _control_rows(site: SiteLabels) -> list[tuple[Cell, ...]]:
+    return [
+        (
+            site.site,
+            control.name,
+            *(control.n_units, None, None, None, control.n_beaten, None, None),
+            *(control.median_auroc, control.highest_auroc, 100 * control.median_peak_share),
+            _percent(control.median_purity),
+            _percent(control.share_pure),
+        )
+        for control in site.controls
+    ]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _distribution(site: SiteLabels, arrays: dict[str, np.ndarray]) -> wspy.Figure:
@@ -159,8 +145,14 @@ def _best(site: SiteLabels) -> wspy.Table:
             wspy.Column(name="to", decimals=3, description="Upper end of it."),
             wspy.Column(name="AP", decimals=2, description="Average precision."),
             wspy.Column(name="base", decimals=3, description="Share of frames with the phone: AP of chance."),
+            wspy.Column(name="frames", description="Of the phone."),
+            wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
             wspy.Column(name="purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
             wspy.Column(name="of", description="The most common phone at these peaks."),
+            wspy.Column(name="p labels", decimals=4, description="Share of shuffled labels that do as well."),
+            wspy.Column(name="p weights", decimals=4, description="The same with shuffled weights."),
+            wspy.Column(name="p bands", decimals=4, description="Share of mel bands that do as well."),
+            wspy.Column(name="best band", decimals=3, description="AUROC of the mel band that tells the phone best."),
         ),
         rows=tuple(
             (
@@ -173,8 +165,12 @@ def _best(site: SiteLabels) -> wspy.Table:
                 unit.high,
                 unit.average_precision,
                 unit.base_rate,
+                unit.count,
+                site.lag_s,
                 None if unit.purity is None else 100 * unit.purity,
                 unit.purity_phone,
+                *deciding_p(unit),
+                unit.band_auroc,
             )
             for unit in site.best
         ),

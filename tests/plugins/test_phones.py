@@ -72,6 +72,13 @@ def test_the_band_of_each_tone_is_labelled_with_it(model, corpus):
     assert shuffled.median_auroc == pytest.approx(0.5, abs=0.05)
     markdown = result.file(result.table).read_text()
     assert markdown.count("\n") == site.n_labelled + 2
+    cells = next(line for line in markdown.splitlines() if f"| mel | {round(mel_band(3000.0, 80))} |" in line)
+    assert "| S | fricatives |" in cells and cells.count("|") == markdown.splitlines()[0].count("|")
+    # The bands against themselves: none is surer of its tone than the band that tells it best.
+    for phone in ("AA", "IY", "S"):
+        mine = [row for row in rows.values() if row["phone"] == phone]
+        assert {row["band_auroc"] for row in mine} <= {row["auroc"] for row in mine}
+    assert site.n_above_bands == 0 and site.highest_auroc > 0.99
 
 
 def test_units_that_are_almost_always_zero_are_labelled_by_their_strongest_clips(model, corpus, monkeypatch):
@@ -113,8 +120,13 @@ def test_the_page_shows_counts_controls_and_figures(model, corpus):
     result = wspy.analyze("phones", site="mel", random_weights=False, model=model, corpus=corpus)
     from wspy_phones import Phones
 
-    kinds = [block.kind for block in Phones().view(result)]
-    assert kinds.count("table") == 3 and kinds.count("figure") == 3
+    blocks = Phones().view(result)
+    kinds = [block.kind for block in blocks]
+    assert kinds.count("table") == 2 and kinds.count("figure") == 3
+    counts, best = (block for block in blocks if block.kind == "table")
+    assert [row[1] for row in counts.rows] == ["units", "shuffled labels", "mel bands"]
+    named = [column.name for column in best.columns]
+    assert {"lag", "frames", "AP", "purity", "p labels", "p weights", "p bands", "best band"} <= set(named)
 
 
 def test_bad_input_is_said_in_one_line(model, corpus):

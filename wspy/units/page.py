@@ -45,7 +45,7 @@ def _neighbours(result: UnitResult) -> Table:
         title="Nearest units of the site",
         columns=(
             Column(name="#"),
-            Column(name="by direction", description="Neuron that writes most alike into the residual stream."),
+            Column(name="by direction", description="Unit that writes most alike into the residual stream."),
             Column(name="cosine", decimals=3, description="Of what the two write."),
             Column(name="by phones", description="Unit whose mean activations at each phone are most alike."),
             Column(name="r", decimals=3, description="Pearson's r of the two units' means, over phones."),
@@ -106,14 +106,14 @@ def _one_sign(result: UnitResult, found: SignResult, pictures: dict[str, np.ndar
         blocks += [_phone_table(found), _phone_figure(found)]
     if _reaches(found):
         blocks.append(_range_table(found))
-    if any(mixed.frames for mixed in found.mix):
-        blocks += [_mix_figure(found), _mix_table(found)]
     blocks.append(_peak_histogram(result, found))
     blocks.append(Text(markdown=f"## Listen: the {direction} peaks"))
     for rank, example in enumerate(found.examples, 1):
         blocks += _players(f"{rank}. {_heading(example)}", example, pictures, result.position)
     if _reaches(found):
         blocks.append(Text(markdown="## Listen: ten activation ranges, strongest first"))
+    if any(mixed.frames for mixed in found.mix):
+        blocks += [_mix_figure(found), _mix_table(found)]
     for shown in found.ranges:
         for example in shown.examples:
             title = f"{shown.low:.2f} to {shown.high:.2f}: {_heading(example)}"
