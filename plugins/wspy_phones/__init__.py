@@ -43,6 +43,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class RangeSummary(_Part):
+    """How mixed the frames of each activation range are."""
+
+    n_units: int = Field(description="Units that are above zero at all.")
+    entropy_bits: tuple[float | None, ...] = Field(
+        description="Median entropy of the phones in each of ten ranges from a unit's maximum down to zero."
+    )
+    share_changing: float | None = Field(
+        description="Share of the units in whose five upper ranges more than one class of phones leads."
+    )
+
+
 class LabelledUnit(_Part):
     """One unit and its label; numbers are of the half on which it was not chosen."""
 
@@ -76,6 +88,15 @@ class LabelledUnit(_Part):
     p_peaks_shuffled_labels: float = Field(description="Share of units with shuffled labels with such a peak share.")
     p_peaks_random_weights: float | None = Field(description="The same with shuffled weights.")
     p_peaks_mel: float = Field(description="The same of mel bands.")
+    entropy_bits: tuple[float | None, ...] = Field(
+        description="Entropy of the phones in each of ten ranges from the unit's maximum down to zero, strongest "
+        "first; null without frames."
+    )
+    leading: tuple[str | None, ...] = Field(
+        description="The class of phones that most frames of each of these ranges have; null without frames, and in "
+        "alphabets other than ARPABET."
+    )
+    takes_over: tuple[str, ...] = Field(description="Classes that lead below the top and not at it.")
 
 
 class Control(_Part):
@@ -89,6 +110,7 @@ class Control(_Part):
     median_purity: float | None = Field(description="Median purity of their top clips; null for shuffled labels.")
     share_pure: float | None = Field(description="Share of them with a purity of at least 60 %; null like it.")
     n_beaten: int = Field(description="Units of the site that beat this control at the false discovery rate.")
+    ranges: RangeSummary | None = Field(description="How mixed their activation ranges are; null for shuffled labels.")
 
 
 class SiteLabels(_Part):
@@ -109,6 +131,7 @@ class SiteLabels(_Part):
     median_peak_share: float = Field(description="Median share of the top clips, on the half that is reported.")
     median_purity: float | None = Field(description="Median purity over all units.")
     share_pure: float | None = Field(description="Share of units with a purity of at least 60 %.")
+    ranges: RangeSummary = Field(description="How mixed the activation ranges are.")
     controls: tuple[Control, ...] = Field(description="What chance gives.")
     best: tuple[LabelledUnit, ...] = Field(description="The clearest of the labelled units.")
     phones: dict[str, int] = Field(description="How many labelled units each phone has.")

@@ -24,8 +24,9 @@ from wspy.atlas import (
 from wspy.audio import FRAME_S
 from wspy.corpus import SILENCE
 from wspy.errors import InputError, OutOfRange
-from wspy_phones import Control, Evidence, LabelledUnit, Phones, SiteLabels
+from wspy_phones import Control, Evidence, LabelledUnit, Phones, RangeSummary, SiteLabels
 from wspy_phones.peaks import PeakLabel, PeakPhones, Purity
+from wspy_phones.ranges import UnitRanges, summarise, unit_ranges
 from wspy_phones.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
         if shuffled is not None:
             controls["shuffled weights"] = _chosen(shuffled, peaks, context.rng)
         named, beaten = _compare(mine, controls, bands, inputs.fdr)
-        labels.append(_site_labels(atlas, units, named, controls, beaten))
+        ranges = summarise([one.ranges for one in mine])
+        labels.append(_site_labels(atlas, units, named, ranges, controls, beaten))
         rows += [(atlas.about.site, units.lag * FRAME_S, unit) for unit in named]
         arrays |= _arrays(atlas.about.site, units, named, controls)
     first = atlases[0].phones()
@@ -112,10 +114,12 @@ class _Chosen:
     peaks_silent: np.ndarray
     purity: np.ndarray | None
     """Share of the strongest clips with the most common phone; None for shuffled labels."""
+    ranges: RangeSummary | None = None
 
 
 def _chosen(atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> _Chosen:
-    found = label_units(atlas.phones(), rng, n_bootstrap=1)
+    units = atlas.phones()
+    found = label_units(units, rng, n_bootstrap=1)
     heard = peaks.labels(atlas)
     return _Chosen(
         np.array([label.auroc for label in found]),
@@ -123,6 +127,7 @@ def _chosen(atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> _C
         np.array([label.share for label in heard]),
         np.array([label.phone == SILENCE for label in heard]),
         np.array([purity.share for purity in peaks.purities(atlas)]),
+        summarise(unit_ranges(atlas, units)),
     )
 
 
@@ -154,11 +159,12 @@ class _Mine:
     frames: UnitLabel
     peaks: PeakLabel
     purity: Purity
+    ranges: UnitRanges
 
 
 def _labels(units: UnitPhones, atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> list[_Mine]:
-    found = zip(label_units(units, rng), peaks.labels(atlas), peaks.purities(atlas), strict=True)
-    return [_Mine(*parts) for parts in found]
+    found = (label_units(units, rng), peaks.labels(atlas), peaks.purities(atlas), unit_ranges(atlas, units))
+    return [_Mine(*parts) for parts in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,9 @@ def _unit(mine: _Mine, at: int, p: dict[str, _P], band: float, by_frames: bool, 
         p_peaks_shuffled_labels=float(p["shuffled labels"].peaks[at]),
         p_peaks_random_weights=float(weights.peaks[at]) if weights is not None else None,
         p_peaks_mel=float(p["mel bands"].peaks[at]),
+        entropy_bits=mine.ranges.entropy_bits,
+        leading=mine.ranges.leading,
+        takes_over=mine.ranges.takes_over,
     )
 
 
@@ -249,6 +258,7 @@ def _site_labels(
     atlas: SiteAtlas,
     units: UnitPhones,
     named: Sequence[LabelledUnit],
+    ranges: RangeSummary,
     controls: dict[str, _Chosen],
     beaten: dict[str, int],
 ) -> SiteLabels:
@@ -269,6 +279,7 @@ def _site_labels(
         median_peak_share=float(np.median([unit.peak_share for unit in named])),
         median_purity=float(np.median(purities)) if len(purities) else None,
         share_pure=_share_pure(purities),
+        ranges=ranges,
         controls=tuple(
             Control(
                 name=name,
@@ -279,6 +290,7 @@ def _site_labels(
                 share_pure=None if control.purity is None else _share_pure(control.purity),
                 median_peak_share=float(np.median(control.peaks)),
                 n_beaten=beaten[name],
+                ranges=control.ranges,
             )
             for name, control in controls.items()
         ),

@@ -7,7 +7,7 @@ import numpy as np
 import wspy
 from wspy.blocks import Cell
 from wspy.figures import Axis, Curve, curves, heatmap, stacked_bars
-from wspy_phones import Phones, SiteLabels
+from wspy_phones import Phones, RangeSummary, SiteLabels
 from wspy_phones.tables import deciding_p
 
 _CONTROLS = ("shuffled labels", "shuffled weights", "mel bands")
@@ -19,7 +19,7 @@ def page(result: Phones.Result) -> list[wspy.Block]:
     """Counts first, then distributions, then single units."""
     with np.load(result.file(result.arrays)) as stored:
         arrays = dict(stored)
-    blocks: list[wspy.Block] = [_summary(result), _counts(result)]
+    blocks: list[wspy.Block] = [_summary(result), _counts(result), _mixed(result)]
     blocks += [_distribution(site, arrays) for site in result.sites]
     if any(site.phones for site in result.sites):
         blocks.append(_per_phone(result))
@@ -89,6 +89,34 @@ def _control_rows(site: SiteLabels) -> list[tuple[Cell, ...]]:
         )
         for control in site.controls
     ]
+
+
+def _mixed(result: Phones.Result) -> wspy.Table:
+    """Polysemanticity as a number."""
+
+    def row(site: str, what: str, found: RangeSummary) -> tuple[Cell, ...]:
+        bits = found.entropy_bits
+        return site, what, found.n_units, bits[0], bits[1], bits[4], bits[-1], _percent(found.share_changing)
+
+    return wspy.Table(
+        title="How mixed the activation ranges are, from the maximum down to zero",
+        columns=(
+            wspy.Column(name="site"),
+            wspy.Column(name="what", description="The units of the site, or a control."),
+            wspy.Column(name="units", description="That are above zero at all."),
+            wspy.Column(name="1st tenth", unit="bits", description="Median entropy of the phones nearest the maximum."),
+            wspy.Column(name="2nd tenth", unit="bits", description="The same one range lower."),
+            wspy.Column(name="5th tenth", unit="bits", description="The same half of the way down."),
+            wspy.Column(name="last tenth", unit="bits", description="The same just above zero."),
+            wspy.Column(name="changing", unit="%", decimals=0, description="Units with several classes on the way."),
+        ),
+        rows=tuple(
+            row(site.site, what, found)
+            for site in result.sites
+            for what, found in [("units", site.ranges), *((each.name, each.ranges) for each in site.controls)]
+            if found is not None
+        ),
+    )
 
 
 def _percent(share: float | None) -> float | None:

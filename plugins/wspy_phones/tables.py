@@ -23,10 +23,15 @@ def as_csv(rows: Sequence[Row]) -> bytes:
     writer.writerow(COLUMNS)
     for site, lag_s, unit in rows:
         values = (getattr(unit, name) for name in LabelledUnit.model_fields)
-        writer.writerow(
-            [site, f"{lag_s:.2f}", *(f"{value:.6g}" if isinstance(value, float) else value for value in values)]
-        )
+        writer.writerow([site, f"{lag_s:.2f}", *map(_cell, values)])
     return text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    """Lists with semicolons, empty for null."""
+    if isinstance(value, tuple):
+        return ";".join(map(_cell, value))
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def as_markdown(rows: Sequence[Row]) -> bytes:

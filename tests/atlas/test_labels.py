@@ -310,6 +310,8 @@ def test_range_mix_splits_bins_that_reach_over_a_range():
     assert range_mix(histogram, 1.05, n_ranges=1)[:, 0] == pytest.approx([90])  # nothing lies above the maximum
     assert range_mix(histogram[:, ::-1], 2.1).sum() == 0
     assert range_mix(histogram, 0.0).sum() == 0
+    histogram[0, int(bins_of(np.float32([[0.0]]))[0, 0])] = 1000  # a unit that is mostly zero
+    assert range_mix(histogram, 2.1, n_ranges=2)[:, 0] == pytest.approx([36, 54])
     beyond = np.zeros((1, N_BINS), int)
     beyond[0, -1] = 10
     assert range_mix(beyond, 3000.0).sum() == pytest.approx(10)

@@ -103,6 +103,10 @@ def test_units_that_are_almost_always_zero_are_labelled_by_their_strongest_clips
         rows = list(csv.DictReader(lines))
     planted, others = rows[:n_planted], rows[n_planted:]
     assert {row["label"] for row in planted} == {"S"}
+    # They fire for one sound only; the others for all four alike, which takes two bits.
+    assert all(row["takes_over"] == "" and set(row["leading"].split(";")) == {"fricatives"} for row in planted)
+    assert all(float(bits) == 0 for row in planted for bits in row["entropy_bits"].split(";")[:9])
+    assert all(float(bits) > 1.5 for row in others for bits in row["entropy_bits"].split(";"))
     assert all(float(row["peak_share"]) == 1 and float(row["auroc"]) < 0.6 for row in planted)
     assert sum(row["label"] != "" for row in others) <= 0.1 * len(others)
 
@@ -122,8 +126,9 @@ def test_the_page_shows_counts_controls_and_figures(model, corpus):
 
     blocks = Phones().view(result)
     kinds = [block.kind for block in blocks]
-    assert kinds.count("table") == 2 and kinds.count("figure") == 3
-    counts, best = (block for block in blocks if block.kind == "table")
+    assert kinds.count("table") == 3 and kinds.count("figure") == 3
+    counts, mixed, best = (block for block in blocks if block.kind == "table")
+    assert [row[1] for row in mixed.rows] == ["units", "mel bands"]
     assert [row[1] for row in counts.rows] == ["units", "shuffled labels", "mel bands"]
     named = [column.name for column in best.columns]
     assert {"lag", "frames", "AP", "purity", "p labels", "p weights", "p bands", "best band"} <= set(named)

@@ -309,8 +309,8 @@ def range_mix(
 ) -> Float64[np.ndarray, "range phone"]:
     """Frames of each phone in equal ranges from zero to the unit's maximum, lowest range first.
 
-    A bin that reaches over the end of a range is split in proportion. For the negative side give `histogram[:, ::-1]`
-    and minus the minimum.
+    A bin that reaches over the end of a range is split in proportion. Zeros, of which rarely active units have most
+    frames, are in no range. For the negative side give `histogram[:, ::-1]` and minus the minimum.
     """
     if not maximum > 0:
         return np.zeros((n_ranges, len(histogram)))
@@ -320,7 +320,7 @@ def range_mix(
     high = np.where((low < maximum) & (high > maximum), maximum, high)  # nothing lies above the maximum
     ends = np.linspace(0, maximum, n_ranges + 1)
     overlap = np.minimum(high, ends[1:, None]) - np.maximum(low, ends[:-1, None])
-    shares = np.maximum(overlap, 0) / (high - low)
+    shares = np.where(low < 0, 0, np.maximum(overlap, 0) / (high - low))  # zero's own bin begins below it
     mix: Float64[np.ndarray, "range phone"] = shares @ np.asarray(histogram, np.float64).T
     return mix
 

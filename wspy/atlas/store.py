@@ -35,7 +35,7 @@ from wspy.errors import DamagedAtlas, NoPhones, NotWritable, OutdatedAtlas, OutO
 from wspy.files import atomic_path, home, write_atomic
 
 if TYPE_CHECKING:
-    from jaxtyping import Float16, Float64, Int16, Int32
+    from jaxtyping import Float16, Float32, Float64, Int16, Int32
 
     from wspy.atlas.words import UnitWords
     from wspy.corpus import Corpus
@@ -263,14 +263,17 @@ class SiteAtlas:
             density: Float64[np.ndarray, " unit"] = stored.get_tensor("n_positive") / max(self.counts[1], 1)
         return density
 
+    def maxima(self) -> Float32[np.ndarray, " unit"]:
+        """Of every unit the highest activation."""
+        with self._opened(STATISTICS) as stored:
+            return stored.get_tensor("positive.extreme")
+
     def summary(self) -> SiteSummary:
         """The site at a glance.
 
         Raises:
             DamagedAtlas: a file cannot be read.
         """
-        with self._opened(STATISTICS) as stored:
-            maximum = stored.get_tensor("positive.extreme")
         density = self.densities()
         phones: dict[str, int] = {}
         if self.has_phones:
@@ -279,7 +282,7 @@ class SiteAtlas:
                 frames = stored.get_tensor("counts")[:, LAGS.index(0)].tolist()
             counted = sorted(zip(names, frames, strict=True), key=lambda phone: (-phone[1], phone[0]))
             phones = dict(counted)
-        return SiteSummary(int((density > 0).sum()), _spread(density), _spread(maximum), phones)
+        return SiteSummary(int((density > 0).sum()), _spread(density), _spread(self.maxima()), phones)
 
     def _check(self, idx: int) -> None:
         if not 0 <= idx < self.about.n_units:
