@@ -83,7 +83,7 @@ def test_every_value_lies_between_the_edges_of_its_bin():
 
 
 def test_values_beyond_the_edges_go_to_the_outermost_bins():
-    assert bins_of(np.float32([[1e3, -1e3, np.inf, 512, -512, 511]])).tolist() == [[252, 0, 252, 252, 0, 252]]
+    assert bins_of(np.float32([[1e3, -1e3, np.inf, 512, -512, 511]])).tolist() == [[254, 0, 254, 254, 0, 254]]
 
 
 def test_bins_are_at_most_an_eighth_of_their_edge_wide_from_an_eighth_to_64():

@@ -1,4 +1,4 @@
-"""The bins in which activations are counted at each phone: 253, finest where a GELU's outputs crowd."""
+"""The bins in which activations are counted at each phone: 255, finest where a GELU's outputs crowd."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float32, UInt8
 
-OCTAVES = ((-27, 1), (-9, 4), (-3, 8), (6, 4))
+OCTAVES = ((-24, 1), (-9, 4), (-3, 8), (6, 4))
 """From which power of two on an octave has how many bins. GELU presses most of what a unit does into the tiny negative
 values of its tail, which keep their order all the same: without the octaves below 2**-9 half of the units of a late
 layer would have an AUROC that is wrong by more than 0.01."""
+BOTTOM = (1.1875 / 8, 1.28125 / 8, 1.3125 / 8, 1.34375 / 8)
+"""Edges more, around the lowest value of a GELU, -0.17: a tenth of all activations of an early layer lie within 0.014
+of it. Without them one unit in twelve would have an AUROC that is wrong by more than 0.01 for some phone."""
 END = 9  # the last bin of all ends at 2**9
-N_BINS = 1 + 2 * sum(n * (end - start) for (start, n), end in zip(OCTAVES, (-9, -3, 6, END), strict=True))  # 253
+_PER_SIDE = len(BOTTOM) + sum(n * (end - start) for (start, n), end in zip(OCTAVES, (-9, -3, 6, END), strict=True))
+N_BINS = 1 + 2 * _PER_SIDE  # 255
 ZERO_BIN = N_BINS // 2
+_BITS = 14  # of a float32: sign, exponent and the first five of the mantissa, which hold all edges
 
 
 def bin_edges() -> Float32[np.ndarray, " edge"]:
-    """The 254 edges of the 253 bins, rising; the outermost bins also take what lies beyond them.
+    """The 256 edges of the 255 bins, rising; the outermost bins also take what lies beyond them.
 
-    Every octave is cut into one, four or eight equal parts (see `OCTAVES`), so that the leading bits of a float32 give
-    its bin. A bin holds its edge nearer to zero and not the other.
+    Every octave is cut into one, four or eight equal parts (see `OCTAVES`), and one has a few cuts more (`BOTTOM`), so
+    that the leading bits of a float32 give its bin. A bin holds its edge nearer to zero and not the other.
     """
     ends = [start for start, _ in OCTAVES[1:]] + [END]
     rising = [
@@ -31,14 +36,14 @@ def bin_edges() -> Float32[np.ndarray, " edge"]:
         for octave in range(start, end)
         for i in range(n)
     ]
-    above = np.array([*rising, 2.0**END], np.float32)
+    above = np.array(sorted([*rising, *BOTTOM, 2.0**END]), np.float32)
     edges: Float32[np.ndarray, " edge"] = np.concatenate([-above[::-1], above])
     return edges
 
 
 def _bin_table() -> UInt8[np.ndarray, " leading"]:
-    """The bin of each value of a float32's 12 leading bits: sign, exponent and three bits of the mantissa."""
-    values = (np.arange(2**12, dtype=np.uint32) << 20).view(np.float32)
+    """The bin of each value of a float32's leading bits."""
+    values = (np.arange(2**_BITS, dtype=np.uint32) << (32 - _BITS)).view(np.float32)
     above = bin_edges()[ZERO_BIN + 1 :]
     level = np.minimum(np.searchsorted(above, np.abs(values), side="right"), ZERO_BIN)
     table: UInt8[np.ndarray, " leading"] = np.where(np.signbit(values), ZERO_BIN - level, ZERO_BIN + level).astype("u1")
@@ -50,5 +55,6 @@ _BIN_OF = _bin_table()
 
 def bins_of(activations: Float32[np.ndarray, "frame unit"]) -> UInt8[np.ndarray, "frame unit"]:
     """The bin of each activation."""
-    bins: UInt8[np.ndarray, "frame unit"] = _BIN_OF.take(np.ascontiguousarray(activations, np.float32).view("u4") >> 20)
+    leading = np.ascontiguousarray(activations, np.float32).view("u4") >> (32 - _BITS)
+    bins: UInt8[np.ndarray, "frame unit"] = _BIN_OF.take(leading)
     return bins
