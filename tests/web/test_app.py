@@ -68,7 +68,7 @@ def test_each_analysis_runs_is_heard_and_drawn(name: str, app: str, page: Page) 
     if name in SOUNDS:
         player = frame.locator("audio").first
         player.scroll_into_view_if_needed()
-        player.evaluate("a => new Promise((go) => { a.readyState ? go() : a.onloadedmetadata = go; a.load(); })")
+        player.evaluate("a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })")
         assert player.evaluate("a => a.duration") > 0.5
         player.evaluate("a => a.play()")
         page.wait_for_timeout(200)
