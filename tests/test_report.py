@@ -17,8 +17,9 @@ from pydantic import Field
 
 from wspy import figures
 from wspy.analysis import Analysis, Context, Inputs, Result
-from wspy.blocks import Audio, Block, Column, Table, Text
-from wspy.html import plotly_js
+from wspy.blocks import Audio, Block, Column, Figure, Table, Text
+from wspy.html import page as html_page
+from wspy.html import plotly_js, render_blocks
 from wspy.report import write_report
 from wspy.runs import Provenance, Record, Run
 
@@ -217,4 +218,40 @@ def test_report_fits_a_narrow_dark_screen(tmp_path: Path, browser: Browser) -> N
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     ink = page.locator(".plot .xtitle").last.evaluate("t => getComputedStyle(t).fill")
     assert min(int(part) for part in re.findall(r"\d+", ink)[:3]) > 150  # light letters on the dark ground
+    page.close()
+
+
+@pytest.mark.browser
+def test_points_are_found_by_their_label(tmp_path: Path, browser: Browser) -> None:
+    labels = ["“ rug”", "“ rugged”", "“ mug”", "“ a&b”"]
+    figure = figures.scatter("Map", [0, 1, 2, 3], [3, 2, 1, 0], labels, x_title="x", y_title="y", groups=["g (1)"] * 4)
+    other = Figure(title="No points", spec={"data": [], "layout": {}})
+    html = render_blocks([figure, other], media=str)
+    (tmp_path / "plotly.min.js").write_bytes(plotly_js().read_bytes())
+    (tmp_path / "page.html").write_text(html_page("t", html, plotly_src="plotly.min.js"), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 900, "height": 800})
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector(".plot[data-drawn]")
+    box, said = page.locator(".find input"), page.locator(".find output")
+    assert box.count() == 1  # a figure without points has no box
+
+    def found() -> list[list[object]]:
+        code = "() => document.querySelector('.plot').data.filter(t => t.name === 'found').map(t => [t.x, t.text])"
+        traces: list[list[object]] = page.evaluate(code)
+        return traces
+
+    box.fill("RUG")
+    assert found() == [[[0, 1], ["“ rug”", ""]]] and said.inner_text() == "2 found: “ rug”"
+    box.press("Enter")
+    low, high = page.evaluate("() => document.querySelector('.plot')._fullLayout.xaxis.range")
+    assert low < 0 < high < 1
+    box.fill("a&b")
+    assert said.inner_text() == "1 found: “ a&b”"
+    box.fill("carpet")
+    assert found() == [[[], []]] and said.inner_text() == "not on this figure"
+    box.fill("")
+    assert found() == [] and said.inner_text() == "" and not troubles
     page.close()

@@ -49,6 +49,7 @@ class Figure(_Block):
     title: str = Field(description="What is drawn.")
     caption: str = Field("", description="How to read it, in a sentence.")
     spec: dict[str, JsonValue] = Field(description="Plotly JSON: `data` and `layout`.")
+    search: bool = Field(False, description="Whether a page offers a box that finds points by the text of their label.")
 
 
 class Audio(_Block):

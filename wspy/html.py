@@ -31,6 +31,10 @@ NOTEBOOK_AUDIO_BYTES = 24_000_000
 
 _FIGURE_HEIGHT = 360
 _WORD_LETTERS = 24
+_FIND = (
+    '<div class="find"><input type="search" placeholder="Find a point" aria-label="Find a point in {title}" '
+    'autocomplete="off" spellcheck="false"><output></output></div>'
+)
 _WIDE_S = 4.0  # a longer time axis takes the width of the page
 
 
@@ -162,7 +166,8 @@ def _finite(value: JsonValue) -> JsonValue:
 
 def _figure(figure: Figure) -> str:
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
-    return f'<figure class="figure"><h3>{escape(figure.title)}</h3>{_plot(figure)}{caption}</figure>'
+    find = _FIND.format(title=escape(figure.title)) if figure.search else ""
+    return f'<figure class="figure"><h3>{escape(figure.title)}</h3>{find}{_plot(figure)}{caption}</figure>'
 
 
 def _plot(figure: Figure) -> str:

@@ -111,6 +111,58 @@
     }, true);
   }
 
+  // --- points found by their label: all that hold what is typed, named where they are it --------------------
+  const MOST_NAMED = 25;
+  for (const box of document.querySelectorAll(".find input")) {
+    const plot = box.closest(".figure").querySelector(".plot"), said = box.parentElement.querySelector("output");
+    box.addEventListener("input", () => find(plot, box.value, said));
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") show(plot);
+    });
+  }
+
+  const shown = (label) => label.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+  const bare = (label) => shown(label).replace(/^[“"']\s*|\s*[”"']$/g, "").trim().toLowerCase();
+
+  function find(plot, typed, said) {
+    if (!plot.calcdata) return;
+    const wanted = typed.trim().toLowerCase(), hits = [];
+    const at = plot.data.findIndex((trace) => trace.meta === "found");
+    plot.data.forEach((trace, n) => {
+      if (!wanted || n === at || trace.mode !== "markers") return;
+      trace.text.forEach((label, i) => {
+        const point = plot.calcdata[n][i];
+        if (bare(label).includes(wanted)) hits.push({ x: point.x, y: point.y, label, same: bare(label) === wanted });
+      });
+    });
+    hits.sort((a, b) => b.same - a.same || a.label.length - b.label.length);
+    const named = hits.some((hit) => hit.same) ? hits.filter((hit) => hit.same) : hits.slice(0, MOST_NAMED);
+    const found = {
+      type: "scatter", mode: "markers+text", name: "found", meta: "found", legendrank: 0, showlegend: false,
+      x: hits.map((hit) => hit.x), y: hits.map((hit) => hit.y), customdata: hits.map((hit) => hit.label),
+      text: hits.map((hit) => (named.includes(hit) ? hit.label : "")), textposition: "bottom center",
+      marker: { symbol: "circle-open", size: 14, color: colour("--accent"), line: { width: 3 } },
+      hovertemplate: "%{customdata}<extra></extra>",
+    };
+    const traces = plot.data.filter((trace) => trace.meta !== "found");
+    Plotly.react(plot, wanted ? [...traces, found] : traces, plot.layout, config);
+    const names = named.slice(0, 5).map((hit) => shown(hit.label)).join(", ");
+    said.textContent = !wanted ? "" : !hits.length ? "not on this figure" : `${hits.length} found: ${names}`;
+  }
+
+  function show(plot) {
+    const found = plot.data && plot.data.find((trace) => trace.meta === "found");
+    if (!found || !found.x.length) return;
+    const ranges = {};
+    for (const axis of ["x", "y"]) {
+      const values = found[axis].filter((_, i) => found.text[i]), all = plot.calcdata.flat().map((point) => point[axis]);
+      const highest = all.reduce((a, b) => Math.max(a, b)), lowest = all.reduce((a, b) => Math.min(a, b));
+      const room = (highest - lowest) / 12;
+      ranges[`${axis}axis.range`] = [Math.min(...values) - room, Math.max(...values) + room];
+    }
+    Plotly.relayout(plot, ranges);
+  }
+
   // --- inside another page: no bar of its own, and as tall as what it holds -----------------------------------
   if (window.parent !== window) {
     document.documentElement.classList.add("framed");

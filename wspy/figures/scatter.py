@@ -1,4 +1,4 @@
-"""Points in a plane, with what they are on hover."""
+"""Points in a plane, with what they are on hover; a page finds them by it."""
 
 from __future__ import annotations
 
@@ -60,20 +60,18 @@ def scatter(
     layout["yaxis"] = {"title": {"text": plain(y_title), "standoff": 8}, "zeroline": False}
     layout["dragmode"] = "zoom"
     layout["legend"] = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
-    return Figure(title=title, caption=caption, spec={"data": data, "layout": layout})
+    return Figure(title=title, caption=caption, spec={"data": data, "layout": layout}, search=True)
 
 
 def _crowd(places: Float[np.ndarray, "_ 2"], labels: Sequence[str], names: Sequence[str | None]) -> list[Json]:
     """All points: a trace per group where a legend can hold them, else one trace with a colour per point."""
     order = list(dict.fromkeys(name for name in names if name is not None))
-    hover = [
-        plain(label) if name is None else f"{plain(label)} ({plain(name)})"
-        for label, name in zip(labels, names, strict=True)
-    ]
+    texts = [plain(label) for label in labels]
+    hover = [text if name is None else f"{text} ({plain(name)})" for text, name in zip(texts, names, strict=True)]
     if len(order) > MANY_GROUPS:
         color_of = {name: PALETTE[n % len(PALETTE)] for n, name in enumerate(order)}
         colors: list[JsonValue] = [GREY if name is None else color_of[name] for name in names]
-        return [_points("", places, hover, {"color": colors, "size": 5, "opacity": 0.6})]
+        return [_points("", places, texts, hover, {"color": colors, "size": 5, "opacity": 0.6})]
     traces = []
     for name in [None, *order]:
         members = [at for at, own in enumerate(names) if own == name]
@@ -87,11 +85,15 @@ def _crowd(places: Float[np.ndarray, "_ 2"], labels: Sequence[str], names: Seque
             "opacity": 0.6,
         }
         legend = "no group" if name is None and order else name or ""
-        traces.append(_points(legend, places[members], [hover[at] for at in members], marker))
+        traces.append(
+            _points(legend, places[members], [texts[at] for at in members], [hover[at] for at in members], marker)
+        )
     return traces
 
 
-def _points(name: str, places: Float[np.ndarray, "_ 2"], hover: Sequence[str], marker: Json) -> Json:
+def _points(
+    name: str, places: Float[np.ndarray, "_ 2"], texts: Sequence[str], hover: Sequence[str], marker: Json
+) -> Json:
     return {
         "type": "scatter",  # and not scattergl, which shows nothing where the browser has no WebGL
         "mode": "markers",
@@ -99,9 +101,10 @@ def _points(name: str, places: Float[np.ndarray, "_ 2"], hover: Sequence[str], m
         "showlegend": bool(name),
         "x": typed(places[:, 0]),
         "y": typed(places[:, 1]),
-        "text": list(hover),
+        "text": list(texts),  # what a search looks at
+        "hovertext": list(hover),
         "marker": marker,
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": "%{hovertext}<extra></extra>",
     }
 
 
