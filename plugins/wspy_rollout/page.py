@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import JsonValue
 
 from wspy.audio import FRAME_S
 from wspy.blocks import Audio, Block, Column, Figure, Table, Text
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 MOST_OVERLAYS = 20  # each is a spectrogram of the whole clip
+CLOSE_FRAMES, CLOSE_MARGIN = 750, 50  # clips up to 15 s get a map of their own frames, and of a second beyond
 _TARGETS = {
     "encoder": "the summed output of the encoder",
     "word": "the logits of one word",
@@ -33,8 +35,7 @@ def page(result: RolloutResult) -> list[Block]:
     if result.explained:
         blocks.append(_words_table(result))
     blocks.append(_sound(result, frames, mel))
-    blocks.append(_map("Relevance between the frames", frames, result, "relevance, largest of the map = 1"))
-    blocks.append(_map("Plain rollout between the frames", plain, result, "attention, largest of the map = 1"))
+    blocks += _maps(result, frames, plain)
     if len(result.explained) > 1:
         blocks.append(_words_map(result, words))
     shown = result.explained[:MOST_OVERLAYS]
@@ -64,7 +65,8 @@ def _summary(result: RolloutResult) -> Text:
         near = next(reach for reach in result.reach if reach.frames == 25)
         lines.append(
             f"Of what the audio's frames draw on by attention, {_percent(near.relevance)} lies within half a second "
-            f"(25 frames); in a uniform map it would be {_percent(near.uniform)}."
+            f"(25 frames); in a uniform map it would be {_percent(near.uniform)}, in one that is even over the audio "
+            f"alone {_percent(near.even)}. {_percent(result.to_padding)} lies in the padding."
         )
     if result.endings and result.endings[0].relevance is not None:
         last = result.endings[0]
@@ -101,9 +103,16 @@ def _reach_table(result: RolloutResult) -> Table:
             Column(name="within", unit="frames", description="Distance to either side; a frame is 20 ms."),
             Column(name="seconds", unit="s", decimals=1),
             *_share_columns("within that distance, the identity left out"),
+            Column(
+                name="even", unit="%", description="Share in a map that is even over the audio's frames.", decimals=1
+            ),
         ),
         rows=tuple(
-            (reach.frames, reach.frames * FRAME_S, *_percents(reach.relevance, reach.rollout, reach.uniform))
+            (
+                reach.frames,
+                reach.frames * FRAME_S,
+                *_percents(reach.relevance, reach.rollout, reach.uniform, reach.even),
+            )
             for reach in result.reach
         ),
     )
@@ -180,8 +189,25 @@ def _sound(result: RolloutResult, frames: Float[np.ndarray, "query key"], mel: F
     )
 
 
+def _maps(
+    result: RolloutResult, frames: Float[np.ndarray, "query key"], plain: Float[np.ndarray, "query key"]
+) -> list[Block]:
+    """Both maps whole, and before them the audio's own corner, where it is small enough for the whole to hide it."""
+    kinds = (
+        ("Relevance between the frames", frames, "relevance, largest of the map = 1"),
+        ("Plain rollout between the frames", plain, "attention, largest of the map = 1"),
+    )
+    blocks: list[Block] = []
+    for title, values, value in kinds:
+        if result.end_frame <= CLOSE_FRAMES:
+            shown = min(result.end_frame + CLOSE_MARGIN, len(values))
+            blocks.append(_map(f"{title}, the audio alone", values[:shown, :shown], result, value))
+        blocks.append(_map(title, values, result, value))
+    return blocks
+
+
 def _map(title: str, values: Float[np.ndarray, "query key"], result: RolloutResult, value: str) -> Figure:
-    return heatmap(
+    drawn = heatmap(
         title,
         values / max(float(values.max()), 1e-30),
         x=Axis("looked at: time (s)", step=FRAME_S),
@@ -190,9 +216,23 @@ def _map(title: str, values: Float[np.ndarray, "query key"], result: RolloutResu
         low=0.0,
         high=1.0,
         contrast=4.0,
-        caption=f"The audio ends at {result.duration_s:.2f} s. A line along the diagonal is a local encoder; an "
-        "upright line is a moment that many frames draw on. Drag to zoom in.",
+        caption=f"Dotted: the audio's end, {result.duration_s:.2f} s. A line along the diagonal is a local encoder; an "
+        "upright line is a moment that many frames draw on. Drag to zoom in, double-click to zoom out.",
     )
+    if result.end_frame < len(values):
+        _mark_end(drawn, result.end_frame * FRAME_S)
+    return drawn
+
+
+def _mark_end(figure: Figure, end_s: float) -> None:
+    """Lines where the audio ends, along both axes: below and left of their crossing lies the post's corner."""
+    layout = figure.spec["layout"]
+    assert isinstance(layout, dict)  # as `heatmap` makes it
+    line: JsonValue = {"color": "#56B4E9", "width": 1.2, "dash": "dot"}
+    layout["shapes"] = [
+        {"type": "line", "xref": "x", "yref": "paper", "x0": end_s, "x1": end_s, "y0": 0, "y1": 1, "line": line},
+        {"type": "line", "xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": end_s, "y1": end_s, "line": line},
+    ]
 
 
 def _words_map(result: RolloutResult, words: Float[np.ndarray, "word frame"]) -> Figure:

@@ -22,6 +22,9 @@ class Reach(_Part):
     relevance: float | None = Field(description="Share of the relevance map's mass; null where the map is empty.")
     rollout: float | None = Field(description="Share of the plain rollout's mass.")
     uniform: float = Field(description="The control: the share in a map that is the same everywhere.")
+    even: float = Field(
+        description="A stricter control: the share in a map that is the same over the audio's frames, and zero beyond."
+    )
 
 
 class Ending(_Part):
@@ -77,10 +80,14 @@ class RolloutResult(wspy.Result):
     avg_logprob: float = Field(description="Mean natural logarithm of the probability of what it wrote, per token.")
     doubtful: str = Field(description="Why the text may be made up; empty where nothing says so.")
     reach: tuple[Reach, ...] = Field(description="Over the frames of the audio, for each distance.")
+    to_padding: float | None = Field(
+        description="Share of what the audio's frames draw on that lies in the padding; null where the map is empty."
+    )
     endings: tuple[Ending, ...] = Field(description="Over the frames after the audio; none for a full window.")
     explained: tuple[WordRelevance, ...] = Field(description="One for each word that was explained, in order.")
     sound: wspy.Media = Field(description="The audio at 16 kHz.")
     arrays: wspy.Media = Field(
         description="`map`: the relevance map [query, key] without the identity; `rollout`: the plain one likewise, in "
-        "half precision; `words`: [explained word, frame]; `mel`: log-mel spectrogram [band, mel frame of 10 ms]."
+        "half precision; `tokens`: [explained token, frame], word after word; `words`: their sums, [explained word, "
+        "frame]; `mel`: log-mel spectrogram [band, mel frame of 10 ms]."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,10 +49,10 @@ class Word:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """The relevance map without the identity, and the relevance of each explained word."""
+    """The relevance map without the identity, and the relevance of each explained token, word after word."""
 
     frames: Float[Tensor, "frame frame"]
-    words: Float[np.ndarray, "word frame"]
+    tokens: Float[np.ndarray, "token frame"]
 
 
 def run(
@@ -78,7 +79,8 @@ def run(
     frames = found.frames.cpu().numpy()
     plain = plain_rollout(encoded.patterns).cpu().numpy()
     end = n_frames(len(samples))
-    explained = _explained(model, sequence, found.words, chosen, end) if target != "encoder" else ()
+    by_word = _by_word(found.tokens, chosen if target != "encoder" else ())
+    explained = _explained(model, sequence, by_word, chosen, end) if target != "encoder" else ()
     return RolloutResult(
         model=model.name,
         audio=audio.name,
@@ -91,12 +93,19 @@ def run(
         avg_logprob=written.avg_logprob,
         doubtful=_doubts(written),
         reach=tuple(_reach(frames, plain, end, distance) for distance in DISTANCES),
+        to_padding=measure.mass_in(frames, slice(0, end), slice(end, None)),
         endings=tuple(_endings(frames, plain, end, words)),
         explained=explained,
         sound=context.save("audio.wav", samples),
         arrays=context.save(
             "maps.npz",
-            {"map": frames, "rollout": plain.astype(np.float16), "words": found.words, "mel": mel.astype(np.float16)},
+            {
+                "map": frames,
+                "rollout": plain.astype(np.float16),
+                "words": by_word,
+                "tokens": found.tokens,
+                "mel": mel.astype(np.float16),
+            },
         ),
     )
 
@@ -164,32 +173,41 @@ def _encoder_map(encoded: EncoderPass) -> Maps:
 
 
 def _word_maps(context: wspy.Context, encoded: EncoderPass, sequence: TokenSequence, words: list[Word]) -> Maps:
-    """The map of the words' logits together, and each word by itself: one pass forward, one back for each word."""
+    """The map of the words' logits together, and every token in turn: one pass forward, one back for each token."""
     decoded = decoder_pass(context.model, encoded, sequence)
+    places = [place for word in words for place in word.places]
     rows, layers = [], list[Tensor]()
-    for word in context.progress.track(words, "Tracing words", unit="words"):
-        row, layers = _word_relevance(encoded, decoded, sequence, word)
+    for place in context.progress.track(places, "Tracing tokens", unit="tokens"):
+        row, layers = _token_relevance(encoded, decoded, sequence, place)
         rows.append(row)
-    if len(words) > 1:
-        every = [place for word in words for place in word.places]
-        layers = contributions(_logits(decoded, sequence, every), encoded.patterns)
+    if len(places) > 1:
+        layers = contributions(_logits(decoded, sequence, places), encoded.patterns)
     return Maps(self_relevance(layers), np.stack(rows))
 
 
-def _word_relevance(
-    encoded: EncoderPass, decoded: DecoderPass, sequence: TokenSequence, word: Word
+def _token_relevance(
+    encoded: EncoderPass, decoded: DecoderPass, sequence: TokenSequence, place: int
 ) -> tuple[Float[np.ndarray, " frame"], list[Tensor]]:
-    """The relevance of a word over the frames, and what each encoder layer contributed to it."""
-    target = _logits(decoded, sequence, word.places)
+    """The relevance of a token over the frames, and what each encoder layer contributed to it."""
+    target = _logits(decoded, sequence, [place])
     found = contributions(target, [*encoded.patterns, *decoded.own, *decoded.cross])
     n_encoder, n_decoder = len(encoded.patterns), len(decoded.own)
     layers = found[:n_encoder]
     gathered = cross_relevance(found[n_encoder : n_encoder + n_decoder], found[n_encoder + n_decoder :])
-    rows = gathered[[place - 1 for place in word.places]]  # the place before a token is the one that predicts it
-    return through_encoder(rows, layers).sum(dim=0).cpu().numpy(), layers
+    row = gathered[place - 1 : place]  # the place before a token is the one that predicts it
+    return through_encoder(row, layers)[0].cpu().numpy(), layers
 
 
-def _logits(decoded: DecoderPass, sequence: TokenSequence, places: list[int] | tuple[int, ...]) -> Float[Tensor, ""]:
+def _by_word(tokens: Float[np.ndarray, "token frame"], words: Sequence[Word]) -> Float[np.ndarray, "word frame"]:
+    """What a word draws on: the sum over its tokens."""
+    if not words:
+        return tokens
+    firsts = np.cumsum([0, *(len(word.places) for word in words[:-1])])
+    found: Float[np.ndarray, "word frame"] = np.add.reduceat(tokens, firsts, axis=0)
+    return found
+
+
+def _logits(decoded: DecoderPass, sequence: TokenSequence, places: list[int]) -> Float[Tensor, ""]:
     tokens = [sequence.ids[place] for place in places]
     with torch.enable_grad():
         return decoded.logits[[place - 1 for place in places], tokens].sum()
@@ -202,13 +220,14 @@ def _reach(
     frames: Float[np.ndarray, "frame frame"], plain: Float[np.ndarray, "frame frame"], end: int, distance: int
 ) -> Reach:
     rows = slice(0, end)
-    uniform = measure.uniform_within(len(frames), rows, distance)
-    assert uniform is not None  # audio has a frame at least
+    uniform, even = (measure.uniform_within(n, rows, distance) for n in (len(frames), end))
+    assert uniform is not None and even is not None  # audio has a frame at least
     return Reach(
         frames=distance,
         relevance=measure.mass_within(frames, rows, distance),
         rollout=measure.mass_within(plain, rows, distance),
         uniform=uniform,
+        even=even,
     )
 
 

@@ -88,7 +88,8 @@ def naive_cross(own: list[Tensor], cross: list[Tensor], encoder: list[Tensor]) -
 
     def normalised(whole: Tensor) -> Tensor:
         rest = whole - torch.eye(len(whole))
-        return rest / rest.sum(dim=-1, keepdim=True) + torch.eye(len(whole))
+        shares = torch.nan_to_num(rest / rest.sum(dim=-1, keepdim=True))  # 0 / 0, for a row that gathered nothing, is 0
+        return shares + torch.eye(len(whole))
 
     for layer in encoder:
         frames = frames + layer @ frames
@@ -223,14 +224,40 @@ def test_the_encoder_as_target_gives_the_map_its_reach_and_its_ending(model, rec
         near = np.abs(np.arange(100)[:, None] - np.arange(1500)[None, :]) <= reach.frames
         assert reach.relevance == pytest.approx(frames[:100][near].sum() / frames[:100].sum(), rel=1e-4)
         assert reach.uniform == pytest.approx(near.mean())
+        assert reach.even == pytest.approx(near[:, :100].mean())
+    assert result.to_padding == pytest.approx(frames[:100, 100:].sum() / frames[:100].sum(), rel=1e-4)
     last = result.endings[0]
     assert (last.of, last.start_s, last.end_s) == ("audio", 1.0, 2.0)
     assert last.relevance == pytest.approx(frames[100:, 50:100].sum() / frames[100:].sum(), rel=1e-4)
     assert last.uniform == pytest.approx(50 / 1500)
     assert not result.explained and not result.doubtful
     blocks = result._view()
-    assert [type(block) for block in blocks] == [Text, Table, Table, Audio, Figure, Figure]
+    assert [type(block) for block in blocks] == [Text, Table, Table, Audio, *[Figure] * 4]
     assert "she sells" in blocks[0].markdown
+    close, whole = blocks[4], blocks[5]
+    assert close.spec["data"][0]["z"]["shape"] == "150, 150" and whole.spec["data"][0]["z"]["shape"] == "300, 300"
+    assert [shape["x0"] for shape in whole.spec["layout"]["shapes"]] == [2.0, 0]  # where the audio ends
+
+
+def test_every_token_in_turn_follows_the_printed_equations_and_a_word_is_their_sum(model: Model) -> None:
+    mel = torch.from_numpy(log_mel(noise(60)))[None]
+    sequence = forced_tokens(model, SAID)
+    encoded = relevance.encoder_pass(model, mel)
+    decoded = relevance.decoder_pass(model, encoded, sequence)
+    places = (sequence.n_prompt, sequence.n_prompt + 1)
+    rows = []
+    for place in places:
+        row, _ = rollout_run._token_relevance(encoded, decoded, sequence, place)
+        found = relevance.contributions(
+            decoded.logits[place - 1, sequence.ids[place]], [*encoded.patterns, *decoded.own, *decoded.cross]
+        )
+        expected = naive_cross(found[2:4], found[4:], found[:2])[place - 1]
+        np.testing.assert_allclose(row, expected.numpy(), rtol=1e-3, atol=1e-5 * float(expected.max()))
+        rows.append(row)
+    time = rollout_run.WordTime(label="shesells", start_s=0, end_s=1)
+    words = [rollout_run.Word(time, places), rollout_run.Word(time, (places[1],))]
+    summed = rollout_run._by_word(np.stack([*rows, rows[1]]), words)
+    np.testing.assert_allclose(summed, [rows[0] + rows[1], rows[1]])
 
 
 def test_every_word_in_turn_and_one_alone_agree(model, recording, heard):
@@ -248,7 +275,7 @@ def test_every_word_in_turn_and_one_alone_agree(model, recording, heard):
     assert found.inside == pytest.approx(own[span].sum() / own.sum(), abs=0.03)
     assert 0 < found.chance <= 1 and found.padding > 0.5  # random weights do not know where the sound ends
     kinds = [type(block) for block in every._view()]
-    assert kinds == [Text, Table, Table, Table, Audio, *[Figure] * 5]
+    assert kinds == [Text, Table, Table, Table, Audio, *[Figure] * 7]
 
 
 def test_a_word_of_several_tokens_is_the_sum_of_its_tokens(model: Model) -> None:
