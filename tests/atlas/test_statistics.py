@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from wspy.atlas.statistics import (
     EMPTY,
+    PER_RANGE,
+    RANGES,
     SAMPLES,
     SIGNS,
     TOP,
@@ -43,10 +45,10 @@ def gathered(activations: list[np.ndarray], which: list[int], top: int = TOP) ->
     return statistics
 
 
-def unit_of(statistics: SiteStatistics, idx: int):
+def unit_of(statistics: SiteStatistics, idx: int, whole: bool = False):
     """One unit, read as the store reads it."""
     row = {}
-    arrays = statistics.arrays()
+    arrays = statistics.arrays(whole=whole)
     for name, array in arrays.items():
         if name == "counts":
             row[name] = array
@@ -133,6 +135,18 @@ def test_ranges_between_zero_and_the_peak_show_clips_of_that_range(many):
     peaks = np.array([activations[:, 2].max() for activations in many])
     filled = np.histogram(peaks[peaks > 0], bins=np.linspace(0, height, 11))[0] > 0
     assert [len(examples.value) > 0 for examples in found] == filled.tolist()
+
+
+def test_a_finished_atlas_keeps_the_samples_that_ranges_show_and_no_others(many):
+    statistics = gathered(many, list(range(len(many))))
+    whole, finished = statistics.arrays(), statistics.arrays(whole=True)
+    for sign, name in ((1, "positive"), (-1, "negative")):
+        n_kept, n_all = (len(arrays[f"{name}.samples.hash"]) for arrays in (finished, whole))
+        assert n_kept < 0.7 * n_all if sign > 0 else n_kept == n_all  # all lows are alike
+        assert np.diff(finished[f"{name}.samples.offset"]).max() <= RANGES * PER_RANGE
+        for idx in range(statistics.n_units):
+            before, after = (unit_of(statistics, idx, whole=each).range_examples(sign) for each in (False, True))
+            assert [shown.hash.tolist() for shown in before] == [shown.hash.tolist() for shown in after]
 
 
 def test_samples_do_not_prefer_a_clip_for_its_place():

@@ -409,10 +409,14 @@ def test_the_phones_of_an_atlas_are_stored_as_documented(tmp_path: Path) -> None
     unit = atlas.unit_phones(9)
     histogram = np.array(packed("histogram", 9, 2 * 2 * 255)).reshape(2, 2, 255)
     assert np.array_equal(histogram, unit.histogram)
-    sums = [number // 2 if number % 2 == 0 else -(number + 1) // 2 for number in packed("sums", 9, 2 * 7)]
-    assert np.array_equal(np.array(sums).reshape(2, 7), unit.sums)
+
+    def signed(name: str, *shape: int) -> np.ndarray:
+        numbers = packed(name, 9, int(np.prod(shape)))
+        return np.array([n // 2 if n % 2 == 0 else -(n + 1) // 2 for n in numbers]).reshape(shape)
+
+    assert np.array_equal(signed("sums", 2, 7), unit.sums)
     middle = 255 * arrays["group_counts"] // 2
-    assert np.array_equal(arrays["rank_excess"][9] + middle, unit.rank_sums)
+    assert np.array_equal(signed("rank_excess", 20, 2) + middle, unit.rank_sums)
     octaves = [(-24, -9, 1), (-9, -3, 4), (-3, 6, 8), (6, 9, 4)]
     above = [2.0**o * (1 + i / n) for low, high, n in octaves for o in range(low, high) for i in range(n)] + [2.0**9]
     above = sorted([*above, *(edge / 8 for edge in (1.1875, 1.28125, 1.3125, 1.34375))])

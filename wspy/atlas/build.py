@@ -283,7 +283,7 @@ class _Record:
     def write(self, folder: Path, about: About, *, whole: bool = False) -> None:
         """Let a folder hold the record, and where it is that of a whole corpus also what follows from it."""
         with atomic_folder(folder) as temporary:
-            write_arrays(temporary / STATISTICS, self.statistics.arrays(), about)
+            write_arrays(temporary / STATISTICS, self.statistics.arrays(whole=whole), about)
             if self.phones:
                 arrays = self.phones.arrays()
                 if whole:  # so that no query has to compute them

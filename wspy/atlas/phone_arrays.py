@@ -60,8 +60,8 @@ class UnitPhones:
 
 
 SHARED = ("phones", "counts", "group_counts", "shuffled_counts", "lag")
-ROWS = ("ranks", "rank_excess", "shuffled_rank_excess")
-PACKED = ("histogram", "sums")
+ROWS = ("ranks", "shuffled_rank_excess")
+PACKED = ("histogram", "sums", "rank_excess")
 
 
 class StoredPhones(UnitPhones):
@@ -78,7 +78,6 @@ class StoredPhones(UnitPhones):
         self.lag = int(lag[0]) if len(lag) else 0
         self.counts, self.group_counts = arrays["counts"], arrays["group_counts"]
         self.shuffled_counts = arrays["shuffled_counts"]
-        self.rank_sums = arrays["rank_excess"] + middle(self.group_counts)
         self.shuffled_rank_sums = arrays["shuffled_rank_excess"] + middle(self.shuffled_counts)
         self.auroc, self.average_precision = arrays.get("auroc"), arrays.get("average_precision")
 
@@ -91,6 +90,13 @@ class StoredPhones(UnitPhones):
     def sums(self) -> Int64[np.ndarray, "unit phone lag"]:  # type: ignore[override]
         """Sums of the activations, in units of `STEP`."""
         return unzigzag(self._unpacked("sums", (len(self.phones), len(LAGS)), np.int64))
+
+    @functools.cached_property
+    def rank_sums(self) -> Int64[np.ndarray, "unit group phone"]:  # type: ignore[override]
+        """Sums of the ranks, 0 to 255."""
+        excess = unzigzag(self._unpacked("rank_excess", self.group_counts.shape, np.int64))
+        sums: Int64[np.ndarray, "unit group phone"] = excess + middle(self.group_counts)
+        return sums
 
     def _unpacked(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
         offset, data = self._arrays[f"{name}.offset"], self._arrays[f"{name}.data"]
@@ -117,7 +123,7 @@ def unit_phones_from_arrays(row: Mapping[str, np.ndarray]) -> UnitPhones:
         sums=units.sums[0],
         histogram=units.histogram[0],
         group_counts=units.group_counts,
-        rank_sums=units.rank_sums,
+        rank_sums=units.rank_sums[0],
         shuffled_counts=units.shuffled_counts,
         shuffled_rank_sums=units.shuffled_rank_sums,
     )

@@ -338,9 +338,9 @@ class PhoneStatistics:
             "shuffled_counts": self.shuffled_counts,
             "lag": np.array([self.calibration.lag] if self.calibration else [], np.int64),
             "ranks": self.calibration.ranks if self.calibration else np.zeros((self.n_units, 0), np.uint8),
-            "rank_excess": smallest(self._rank_sums - middle(self.group_counts)),
             "shuffled_rank_excess": smallest(self._shuffled_rank_sums - middle(self.shuffled_counts)),
             **packed("histogram", self._histogram),
+            **packed("rank_excess", zigzag(self._rank_sums - middle(self.group_counts))),
             **packed("sums", zigzag(np.moveaxis(self._sums, -1, 0))),
         }
         buffer = sorted(self._buffer, key=_digest)

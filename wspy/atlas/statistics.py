@@ -7,7 +7,8 @@ One `update` takes the activations of one clip and forgets them. What stays per 
 - the `top` clips with the most extreme peaks;
 - a sample of clips from every quarter-octave of peak height, so that examples from any activation range can be shown
   once the maximum is known: per bin the `SAMPLES` clips whose hash is smallest (bottom-k sampling, Cohen and Kaplan
-  2007), which is uniform within the bin and does not depend on order.
+  2007), which is uniform within the bin and does not depend on order. Once all clips are heard, the maximum is known,
+  and only those stay that the ten ranges show.
 
 Sums are kept as integers (whole and fraction, see `_exact`), because integer addition is associative and float addition
 is not: the same clips give the same statistics to the last bit, however they were split and merged. Every kept clip
@@ -27,10 +28,11 @@ import numpy as np
 from wspy.errors import BadActivations
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Float64, Int, Int8
+    from jaxtyping import Bool, Float32, Float64, Int, Int8
 
 TOP = 25
 SAMPLES = 2
+RANGES, PER_RANGE = 10, 2  # what is shown of the sample
 TRACE = 101  # frames: a whole clip of 2 s, or one second on either side of the peak
 FRACTION_BITS = 52
 LARGEST_SUM = 2**62  # two of them still fit into 64 bits
@@ -172,8 +174,8 @@ class UnitStatistics:
     samples: dict[int, Examples]
     """Per sign, a sample of clips over all peak heights, in order of their hash."""
 
-    def range_examples(self, sign: int, n_ranges: int = 10, per_range: int = 2) -> list[Examples]:
-        """A few clips from each of `n_ranges` equal ranges between zero and the highest peak, lowest range first.
+    def range_examples(self, sign: int) -> list[Examples]:
+        """A few clips from each of `RANGES` equal ranges between zero and the highest peak, lowest range first.
 
         A clip counts by its peak; drawn from the kept sample and, where that has none, from the top clips.
         """
@@ -182,9 +184,9 @@ class UnitStatistics:
         kept = kept[np.argsort(kept.hash, kind="stable")]
         height = float(self.top[sign].value[0]) if len(self.top[sign].value) else 0.0
         if height <= 0:
-            return [kept[:0] for _ in range(n_ranges)]
-        which = np.minimum((kept.value / height * n_ranges).astype(int), n_ranges - 1)
-        return [kept[(which == i) & (kept.value > 0)][:per_range] for i in range(n_ranges)]
+            return [kept[:0] for _ in range(RANGES)]
+        which = _range_of(kept.value, height)
+        return [kept[(which == i) & (kept.value > 0)][:PER_RANGE] for i in range(RANGES)]
 
 
 class SiteStatistics:
@@ -288,8 +290,13 @@ class SiteStatistics:
             _add_samples(both.samples[sign], other.samples[sign])
         return both
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as named arrays: one row per unit, in canonical order, samples packed without free slots."""
+    def arrays(self, *, whole: bool = False) -> dict[str, np.ndarray]:
+        """Everything as named arrays: one row per unit, in canonical order, samples packed without free slots.
+
+        Args:
+            whole: All clips are heard, so samples that no range shows are left out: about half of them.
+        """
+        count = np.uint16 if self.n_clips < 2**16 else np.uint32
         arrays: dict[str, np.ndarray] = {
             "counts": np.array([self.n_clips, self.n_frames], np.int64),
             "sum": self.sum,
@@ -297,13 +304,13 @@ class SiteStatistics:
             "n_positive": self.n_positive,
         }
         for sign, name in ((1, "positive"), (-1, "negative")):
-            arrays[f"{name}.histogram"] = self.histogram[sign].astype(np.uint32)
+            arrays[f"{name}.histogram"] = self.histogram[sign].astype(count)
             arrays[f"{name}.extreme"] = self.extreme[sign]
             top = self.top[sign].ordered(_strongest_first(self.top[sign]))
             samples = self.samples[sign].ordered(np.argsort(self.samples[sign].hash, axis=-1, kind="stable"))
             for field in Examples.FIELDS:
                 arrays[f"{name}.top.{field}"] = getattr(top, field)
-            taken = samples.hash != EMPTY
+            taken = _shown(samples, self.extreme[sign]) if whole else samples.hash != EMPTY
             arrays[f"{name}.samples.offset"] = np.concatenate([[0], taken.sum(axis=(1, 2)).cumsum()]).astype(np.int64)
             arrays[f"{name}.samples.slot"] = np.nonzero(taken.reshape(self.n_units, -1))[1].astype(np.int16)
             for field in Examples.FIELDS:
@@ -382,6 +389,25 @@ def _strongest_first(examples: Examples) -> Int[np.ndarray, "unit slot"]:
     by_hash = np.argsort(examples.hash, axis=-1, kind="stable")
     by_value = np.argsort(-np.take_along_axis(examples.value, by_hash, axis=-1), axis=-1, kind="stable")
     return np.take_along_axis(by_hash, by_value, axis=-1)
+
+
+def _range_of(values: Float32[np.ndarray, "*slot"], height: Float32[np.ndarray, "*slot"] | float) -> np.ndarray:
+    """Which of the equal ranges from zero to the highest peak a peak falls into."""
+    ranges: np.ndarray = np.minimum((values / height * RANGES).astype(int), RANGES - 1)
+    return ranges
+
+
+def _shown(samples: Examples, extreme: Float32[np.ndarray, " unit"]) -> Bool[np.ndarray, "unit bin slot"]:
+    """The samples that `UnitStatistics.range_examples` can show: of each range those with the smallest hashes."""
+    value, key = (array.reshape(len(extreme), -1) for array in (samples.value, samples.hash))
+    alive = (key != EMPTY) & (value > 0) & (extreme > 0)[:, None]
+    which = _range_of(np.where(alive, value, 0), np.where(extreme > 0, extreme, 1)[:, None])
+    shown = np.zeros(key.shape, bool)
+    for each in range(RANGES):
+        candidates = np.where(alive & (which == each), key, EMPTY)
+        smallest = np.sort(candidates, axis=1)[:, PER_RANGE - 1 : PER_RANGE]
+        shown |= (candidates <= smallest) & (candidates != EMPTY)
+    return shown.reshape(samples.hash.shape)
 
 
 def _add_samples(samples: Examples, others: Examples) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wspy.corpus import Corpus
     from wspy.model import ModelReference
 
-FORMAT = 5
+FORMAT = 6
 STATISTICS = "statistics.safetensors"
 PHONES = "phones.safetensors"
 TOKENS = "tokens.jsonl"

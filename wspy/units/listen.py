@@ -21,6 +21,7 @@ from wspy.atlas import (
     trace_start,
     whole_words,
 )
+from wspy.atlas.statistics import RANGES
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, peak_gain
 from wspy.units.result import Example, Neighbour, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from wspy.corpus import Alignment, Corpus, Interval
 
 SIGNS: dict[Sign, int] = {"positive": 1, "negative": -1}
-N_RANGES = 10
-PER_RANGE = 2
 N_NEIGHBOURS = 8
 MOST_PHONES = 11  # that a stacked bar shows by name
 WILSON_Z = 1.96  # 95 %
@@ -77,11 +76,11 @@ def _one_sign(sign: Sign, unit: UnitStatistics, phones: UnitPhones | None, top: 
     height = max(number * examples[0].activation, 0.0) if examples else 0.0
     ranges = [
         Range(
-            low=number * height * i / N_RANGES,
-            high=number * height * (i + 1) / N_RANGES,
+            low=number * height * i / RANGES,
+            high=number * height * (i + 1) / RANGES,
             examples=cutter.cut(kept, number, f"{sign}-range-{i + 1:02d}"),
         )
-        for i, kept in enumerate(unit.range_examples(number, N_RANGES, PER_RANGE))
+        for i, kept in enumerate(unit.range_examples(number))
     ]
     return SignResult(
         sign=sign,
@@ -99,10 +98,10 @@ def _mix(phones: UnitPhones, unit: UnitStatistics, sign: int) -> tuple[tuple[Ran
     """The phones of all frames in ten ranges, strongest first, and the group that leads in each."""
     histogram = phones.histogram.sum(axis=0)
     extreme = unit.maximum if sign > 0 else -unit.minimum
-    mix = range_mix(histogram if sign > 0 else histogram[:, ::-1], extreme, N_RANGES)[::-1]
+    mix = range_mix(histogram if sign > 0 else histogram[:, ::-1], extreme, RANGES)[::-1]
     entropy = mix_entropy(mix)
     names, groups = _grouped(mix, phones.phones)
-    ends = sign * np.linspace(max(extreme, 0.0), 0, N_RANGES + 1)
+    ends = sign * np.linspace(max(extreme, 0.0), 0, RANGES + 1)
     found = tuple(
         RangeMix(
             low=float(ends[at + 1]),
@@ -113,7 +112,7 @@ def _mix(phones: UnitPhones, unit: UnitStatistics, sign: int) -> tuple[tuple[Ran
                 name: float(count / mix[at].sum()) for name, count in zip(names, groups[at], strict=True) if count > 0
             },
         )
-        for at in range(N_RANGES)
+        for at in range(RANGES)
     )
     return found, [max(each.shares, key=lambda name: each.shares[name]) for each in found if each.shares]
 
