@@ -70,6 +70,20 @@ class UnknownAnalysis(InputError):
         super().__init__(f"There is no analysis named {name!r}.{known_names(name, known)}")
 
 
+class BadPluginName(InputError):
+    """A name that a package, a module and an analysis cannot all have, or that is taken."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name!r} cannot name a plugin ({why}): use words such as 'pitch' or 'pitch-track'.")
+
+
+class PluginExists(InputError):
+    """A folder of the name that a new plugin's folder would have."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} exists already: choose another name, or another place with --into.")
+
+
 # --- analyses and runs ------------------------------------------------------------------------------------
 
 
@@ -543,6 +557,19 @@ class EnglishOnly(InputError):
 
     def __init__(self, model: str, what: str) -> None:
         super().__init__(f"{model} is an English-only model and cannot {what}: choose a multilingual one, like base.")
+
+
+# --- attention --------------------------------------------------------------------------------------------
+
+
+class WindowTooWide(InputError):
+    """Attention windows that no sound is long enough for: nothing of it would be hidden."""
+
+    def __init__(self, what: str, n_frames: int, duration_s: float, k: int) -> None:
+        super().__init__(
+            f"{what} has {n_frames} frames ({duration_s:.2f} s), and a window of k = {k} hides none of them from "
+            f"another: choose k below {n_frames}, or longer audio."
+        )
 
 
 # --- relevance --------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _markdown() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     # Raw HTML becomes text and pictures are off: they would be fetched from wherever the text says.
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
 
 
 # --- tables -----------------------------------------------------------------------------------------------

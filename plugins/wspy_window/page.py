@@ -23,10 +23,11 @@ def page(result: Window.Result) -> list[wspy.Block]:
     blocks: list[wspy.Block] = [_summary(result)]
     if result.audio:
         blocks.append(wspy.Audio(title="The recording", path=result.audio.path))
-        blocks.append(_side_by_side(result))
+        blocks.append(_marked(result))
     blocks.append(_table(result))
     blocks.append(_curve(result))
-    blocks.append(_marked(result))
+    if not result.audio:
+        blocks.append(_marked(result))
     return blocks
 
 
@@ -143,34 +144,17 @@ def _curve(result: Window.Result) -> wspy.Figure:
     )
 
 
-def _side_by_side(result: Window.Result) -> wspy.Table:
-    clip = result.clips[0]
-    rows: list[tuple[Cell, ...]] = [("full", _short(clip.unmasked.text), clip.unmasked.no_speech_prob)]
-    rows += [
-        (_name(window, result), _short(heard.text), heard.no_speech_prob)
-        for window, heard in zip(result.windows, clip.masked, strict=True)
-    ]
-    return wspy.Table(
-        title="Transcripts",
-        columns=(
-            _WINDOW,
-            wspy.Column(name="transcript", description="What Whisper writes, up to the end of the sound."),
-            wspy.Column(name="no speech", description="Probability that the model gives to there being no speech."),
-        ),
-        rows=tuple(rows),
-    )
-
-
 # --- marked words -----------------------------------------------------------------------------------------
 
 
 def _marked(result: Window.Result) -> wspy.Text:
-    """The transcripts of some clips, those that changed most first."""
+    """Transcripts below each other, the words that changed marked; of a corpus, the clips that changed most."""
     ordered = sorted(result.clips, key=lambda clip: -sum(heard.text != clip.unmasked.text for heard in clip.masked))
-    lines = ["## Words that changed", "~~Struck through~~: gone. **Bold**: new. Case and punctuation do not count."]
+    lines = ["## Transcripts", "~~Struck through~~: gone. **Bold**: new. Case and punctuation do not count."]
     for clip in ordered[:SHOWN_CLIPS]:
-        lines.append(f"### {_escaped(clip.clip)}")
-        lines.append("\n".join(_marked_clip(clip, result)))
+        lines += [f"### {_escaped(clip.clip)}", "\n".join(_marked_clip(clip, result))]
+        if len(clip.masked) > SHOWN_WINDOWS:
+            lines.append(f"The other {len(clip.masked) - SHOWN_WINDOWS} transcripts are in result.json.")
     left = len(ordered) - SHOWN_CLIPS
     if left > 0:
         lines.append(f"The other {left} clips are in result.json.")
@@ -178,17 +162,22 @@ def _marked(result: Window.Result) -> wspy.Text:
 
 
 def _marked_clip(clip: ClipResult, result: Window.Result) -> list[str]:
-    lines = [f"- said: {_escaped(clip.said) or '(nothing)'}"] if clip.said is not None else []
-    lines.append(f"- full: {_escaped(clip.unmasked.text) or '(nothing)'}{_doubt(clip.unmasked)}")
+    """A table: the window, its transcript, and how sure the model is that nobody speaks."""
+    lines = ["| window | transcript | no speech |", "| --- | --- | ---: |"]
+    if clip.said is not None:
+        lines.append(f"| said | {_escaped(_short(clip.said)) or '(nothing)'} | |")
+    lines.append(_line("full", _escaped(_short(clip.unmasked.text)) or "(nothing)", clip.unmasked))
     for window, heard in list(zip(result.windows, clip.masked, strict=True))[:SHOWN_WINDOWS]:
-        lines.append(f"- {_name(window, result)}: {_changes(clip.unmasked.text, heard.text)}{_doubt(heard)}")
-    if len(clip.masked) > SHOWN_WINDOWS:
-        lines.append(f"- and {len(clip.masked) - SHOWN_WINDOWS} more in result.json")
+        lines.append(_line(_name(window, result), _changes(clip.unmasked.text, heard.text), heard))
     return lines
 
 
+def _line(name: str, transcript: str, heard: Heard) -> str:
+    return f"| {name} | {transcript}{_doubt(heard)} | {heard.no_speech_prob:.2f} |"
+
+
 def _doubt(heard: Heard) -> str:
-    notes = ["made up: there is likely no speech"] if heard.made_up else []
+    notes = ["**made up: there is likely no speech**"] if heard.made_up else []
     if heard.beyond_end:
         notes.append("went on after the end, left out")
     return f" ({'; '.join(notes)})" if notes else ""
@@ -218,5 +207,5 @@ def _short(text: str) -> str:
 
 
 def _escaped(text: str | None) -> str:
-    """Text that Markdown shows as it is; an underscore within a word is no mark."""
-    return re.sub(r"([\\`*\[\]<>~]|\b_|_\b)", r"\\\1", text or "")
+    """Text that a Markdown table shows as it is; an underscore within a word is no mark."""
+    return re.sub(r"([\\`*\[\]<>~|]|\b_|_\b)", r"\\\1", " ".join((text or "").split()))

@@ -13,7 +13,7 @@ import torch
 
 import wspy
 from wspy.audio import FRAME_S, SAMPLE_RATE, log_mel, n_frames, require_window
-from wspy.errors import OutOfRange
+from wspy.errors import OutOfRange, WindowTooWide
 from wspy.model import (
     Model,
     Transcription,
@@ -63,10 +63,16 @@ class Sound:
 
 
 def sweep(inputs: Window.Inputs, context: wspy.Context) -> Window.Result:
-    """Hear every clip under every mask, and count the words that differ."""
+    """Hear every clip under every mask, and count the words that differ.
+
+    Raises:
+        OutOfRange: a layer or a head that the encoder does not have.
+        WindowTooWide: no sound is longer than any of the windows.
+    """
     model = context.model
     masks = _masks(inputs, model)
     n_clips = 1 if inputs.audio else min(inputs.limit, len(context.corpus))
+    _require_longer(inputs, context)
     passes = context.progress.track(
         _heard(_sounds(inputs, context), masks, model), "Listening through windows", total=n_clips
     )
@@ -94,11 +100,7 @@ def sweep(inputs: Window.Inputs, context: wspy.Context) -> Window.Result:
 
 
 def _masks(inputs: Window.Inputs, model: Model) -> list[Mask]:
-    """Every window at every place.
-
-    Raises:
-        OutOfRange: a layer or a head that the encoder does not have.
-    """
+    """Every window at every place."""
     dims, of = model.dims, f"the encoder of {model.name}"
     for what, given, count in (("Layer", inputs.layers, dims.n_audio_layer), ("Head", inputs.heads, dims.n_audio_head)):
         for number in given:
@@ -117,14 +119,28 @@ def _masks(inputs: Window.Inputs, model: Model) -> list[Mask]:
 def _sounds(inputs: Window.Inputs, context: wspy.Context) -> Iterator[Sound]:
     if inputs.audio is not None:
         samples = context.audio(inputs.audio)
-        require_window(samples, what=str(inputs.audio))
+        require_window(samples, what=inputs.audio.name)
         yield Sound(inputs.audio.name, samples, None, None)
         return
     corpus = context.corpus
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, min(inputs.limit, len(corpus))).round().astype(int))
-    for at in chosen:
-        clip = corpus.clips[at]
+    for clip in _clips_of(inputs, corpus):
         yield Sound(clip.id, corpus.audio(clip), corpus.text(clip), clip.language)
+
+
+def _clips_of(inputs: Window.Inputs, corpus: wspy.Corpus) -> list[wspy.Clip]:
+    places = np.linspace(0, len(corpus) - 1, min(inputs.limit, len(corpus))).round().astype(int)
+    return [corpus.clips[at] for at in np.unique(places)]
+
+
+def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
+    """Refuse a run in which every window is as wide as the longest sound: it would tell about padding only."""
+    if inputs.audio is not None:
+        what, samples = inputs.audio.name, len(context.audio(inputs.audio))
+    else:
+        what = f"The longest clip of corpus {context.corpus.name!r}"
+        samples = max(round(clip.duration_s * SAMPLE_RATE) for clip in _clips_of(inputs, context.corpus))
+    if n_frames(samples) <= min(inputs.k):
+        raise WindowTooWide(what, n_frames(samples), samples / SAMPLE_RATE, min(inputs.k))
 
 
 # --- listening --------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from torch import Tensor
 import wspy
 from wspy.audio import log_mel, write_wav
 from wspy.corpus import Clip, Corpus
-from wspy.errors import AudioSilent, AudioTooLong, BadInput, OutOfRange
+from wspy.errors import AudioSilent, AudioTooLong, BadInput, OutOfRange, WindowTooWide
+from wspy.html import render_blocks
 from wspy.model import Model, Transcription, capture
 from wspy.testing import tiny_whisper
 from wspy_window import Window
@@ -134,8 +135,11 @@ def test_word_errors_are_pooled_and_have_intervals(model, corpus, decoder):
     texts = iter(["a b c d", "a b c d", "e f", "a b c d", "a c d", "e f g"])
     again = wspy.analyze("window", k=[20], model=model, corpus=corpus)
     assert again.model_dump() == result.model_dump()  # the same seed, the same interval
-    marked = next(b.markdown for b in Window().view(result) if isinstance(b, wspy.Text) and "Words that" in b.markdown)
-    assert "a ~~b~~ c d" in marked and "e f **g**" in marked
+    marked = next(
+        b.markdown for b in Window().view(result) if isinstance(b, wspy.Text) and "Struck through" in b.markdown
+    )
+    assert "| k = 20 | a ~~b~~ c d | 0.10 |" in marked and "| k = 20 | e f **g** | 0.10 |" in marked
+    assert "<s>b</s>" in render_blocks(Window().view(result), media=str)
     curve = next(block for block in Window().view(result) if isinstance(block, wspy.Figure))
     assert curve.spec["data"][-1]["y"][-1] == pytest.approx(11 / 9)  # unmasked, against the text
 
@@ -176,6 +180,16 @@ def test_bad_input_is_one_clear_line(model, corpus, values, error, match):
     assert "\n" not in str(raised.value)
 
 
+def test_a_sound_that_no_window_is_narrower_than_is_refused(model, corpus, decoder, tmp_path: Path):
+    decoder(fingerprint)
+    write_wav(tmp_path / "a.wav", noise(1))
+    with pytest.raises(WindowTooWide, match=r"a\.wav has 50 frames \(1\.00 s\), and a window of k = 50 hides none"):
+        wspy.analyze("window", k=[75, 50], audio=tmp_path / "a.wav", model=model)
+    with pytest.raises(WindowTooWide, match=r"longest clip of corpus 'noises' has 35 frames"):
+        wspy.analyze("window", k=[35], model=model, corpus=corpus)
+    wspy.analyze("window", k=[34], model=model, corpus=corpus)
+
+
 def test_silent_and_long_recordings_are_refused(model, tmp_path: Path):
     write_wav(tmp_path / "silent.wav", np.zeros(16_000, np.float32))
     with pytest.raises(AudioSilent):
@@ -190,12 +204,12 @@ def test_a_loop_is_shown_in_part(model, corpus, decoder):
     decoder(lambda row, at: next(texts).strip())
     result = wspy.analyze("window", k=[20], model=model, corpus=corpus)
     page = Window().view(result)
-    text = next(b.markdown for b in page if isinstance(b, wspy.Text) and "Words that" in b.markdown)
+    text = next(b.markdown for b in page if isinstance(b, wspy.Text) and "Struck through" in b.markdown)
     assert "(400 words in all)" in text and result.windows[0].inserted == 3 * 399
 
 
 def test_markup_in_a_transcript_stays_text(model, corpus, decoder):
-    decoder(lambda row, at: "a *b* <script> ~~c~~ _d_")
+    decoder(lambda row, at: "a *b* <script> ~~c~~ _d_ e|f")
     page = Window().view(wspy.analyze("window", k=[20], model=model, corpus=corpus))
-    text = next(b.markdown for b in page if isinstance(b, wspy.Text) and "Words that" in b.markdown)
-    assert r"a \*b\* \<script\> \~\~c\~\~ \_d\_" in text
+    text = next(b.markdown for b in page if isinstance(b, wspy.Text) and "Struck through" in b.markdown)
+    assert r"a \*b\* \<script\> \~\~c\~\~ \_d\_ e\|f" in text

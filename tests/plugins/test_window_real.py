@@ -22,4 +22,4 @@ def test_a_wide_window_keeps_the_words_and_a_narrow_one_loses_them(shared_data: 
     print(f"WER at k = 1499, 100, 10: {whole:.2f}, {wide:.2f}, {narrow:.2f}")
     assert whole == 0 and wide <= 0.4 and narrow > wide
     assert "no longer than 1499 frames" in record["result"]["notes"][0]
-    assert "Words that changed" in (Path(record["run"]) / "report.html").read_text()
+    assert "Struck through" in (Path(record["run"]) / "report.html").read_text()
