@@ -1,9 +1,10 @@
-"""`wspy sae`: training, judging, listing, showing and removing dictionaries."""
+"""`wspy sae`: training, judging, listing, showing, exchanging and removing dictionaries."""
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,7 @@ from wspy.terminal import (
     print_rows,
     shown_progress,
 )
+from wspy_sae.exchange_commands import export, import_
 
 if TYPE_CHECKING:
     from wspy.blocks import Cell
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Train, judge, list, show and remove sparse dictionaries.",
+    help="Train, judge, list, show, exchange and remove sparse dictionaries.",
 )
+app.command("import")(import_)
+app.command("export")(export)
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -236,9 +240,15 @@ def random_(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the dictionaries that are kept."""
+    from wspy_sae.layouts import UnreadableDictionary
     from wspy_sae.store import list_dictionaries
 
-    rows = {name: dict(_facts(name)) for name in list_dictionaries()}
+    rows: dict[str, dict[str, Cell]] = {}
+    for name in list_dictionaries():
+        try:
+            rows[name] = dict(_facts(name))
+        except UnreadableDictionary as error:  # one damaged folder must not hide the others
+            print(error, file=sys.stderr)
     if as_json:
         print_json([{"name": name, **facts} for name, facts in rows.items()])
         return
@@ -290,10 +300,11 @@ def _open(name: str, progress: Progress) -> Corpus:
 
 def _facts(name: str) -> list[tuple[str, Cell]]:
     """What there is to say of a dictionary in a few words."""
-    from wspy_sae.store import load_dictionary
+    from wspy_sae.saelens import read_config
+    from wspy_sae.store import find_folder
     from wspy_sae.trained import read_record
 
-    config, record = load_dictionary(name).config, read_record(name)
+    config, record = read_config(find_folder(name)), read_record(name)
     facts: list[tuple[str, Cell]] = [
         ("model", config.model_name),
         ("site", config.site),

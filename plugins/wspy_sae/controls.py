@@ -2,7 +2,7 @@
 
 Published work finds that features of random dictionaries are nearly as easy to label as learned ones, and reconstruct
 more than one would think. Here the decoder's rows are random directions, the encoder is the same directions with signs
-as they are, b_dec and the scale are the dictionary's own, and each feature's threshold is set so that it fires as
+as they are, b_dec is the mean of the activations, and each feature's threshold is set so that it fires as
 often as the feature of the same number does over some activations. So L0 and the densities are those of the
 dictionary, and whatever it does better, it does by its directions. Reconstruction is the best that a single gain for
 all features can do.
@@ -32,10 +32,10 @@ def random_like(dictionary: Dictionary, activations: Float[Tensor, "frame d_in"]
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(config.d_sae, config.d_in, generator=generator)
     directions /= directions.norm(dim=1, keepdim=True)
-    mean = activations.mean(dim=0) * config.scale
+    mean = activations.mean(dim=0)
     control.W_enc.copy_(directions.t())
     control.b_dec.copy_(mean)
-    centred = activations * config.scale - mean
+    centred = activations - mean
     counts = torch.zeros(config.d_sae, dtype=torch.int64)
     for x in torch.split(activations, 4096):
         counts += (dictionary.encode(x) > 0).sum(dim=0)
@@ -50,7 +50,7 @@ def random_like(dictionary: Dictionary, activations: Float[Tensor, "frame d_in"]
     control.W_dec.copy_(directions)
     above = below = 0.0
     for x in torch.split(centred, 4096):
-        guess = control.encode((x + mean) / config.scale) @ directions
+        guess = control.encode(x + mean) @ directions
         above, below = above + float((guess * x).sum()), below + float(guess.pow(2).sum())
     gain = above / below if below else 1.0
     for part in (control.W_enc, control.b_enc, control.threshold):

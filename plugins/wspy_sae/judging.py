@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wspy.model import list_sites, pooled_wer, wer_interval
+from wspy_sae.belongs import check_belongs
 from wspy_sae.controls import random_like
 from wspy_sae.downstream import Cost, Replacement, measure_costs, recovered
 from wspy_sae.evaluate import DENSITY_EDGES, Reconstruction, best_cosines, reconstruct
@@ -16,7 +17,7 @@ from wspy_sae.judge import PhoneRow, Quality, Replaced, SaeEval, Stability
 from wspy_sae.phone_share import phone_shares
 from wspy_sae.store import load_dictionary
 from wspy_sae.stream import ModelSource, clip_frames
-from wspy_sae.train_errors import DifferentSites, OtherModel
+from wspy_sae.train_errors import DifferentSites
 from wspy_sae.trained import held_out_clips, read_record
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def judge(inputs: SaeEval.Inputs, context: wspy.Context) -> SaeEval.Result:
 
     Raises:
         UnknownDictionary: no dictionary of a name.
-        OtherModel, DifferentSites: a dictionary of another model, or two that cannot be compared.
+        OtherModel, OtherWidth, DifferentSites: a dictionary of another model, or two that cannot be compared.
     """
     dictionary = load_dictionary(inputs.sae)
-    check_model(inputs.sae, dictionary, context)
+    check_belongs(inputs.sae, dictionary.config, context.reference)
     other = load_dictionary(inputs.against) if inputs.against is not None else None
     if other is not None and (other.config.site, other.config.d_in) != (dictionary.config.site, dictionary.config.d_in):
         raise DifferentSites(inputs.sae, dictionary.config.site, inputs.against or "", other.config.site)
@@ -90,13 +91,6 @@ def _at_most(clips: Sequence[Clip], n_frames: int) -> list[Clip]:
     """The first clips, up to so many frames; one at least."""
     ends = itertools.accumulate(clip_frames(clip) for clip in clips)
     return [clip for at, (clip, end) in enumerate(zip(clips, ends, strict=True)) if end <= n_frames or not at]
-
-
-def check_model(name: str, dictionary: Dictionary, context: wspy.Context) -> None:
-    """Refuse a dictionary of another model before anything runs."""
-    config, reference = dictionary.config, context.reference
-    if config.model_sha256 != reference.sha256:
-        raise OtherModel(name, config.model_name, reference.name)
 
 
 def _source(context: wspy.Context, dictionary: Dictionary, clips: Sequence[Clip]) -> ModelSource:

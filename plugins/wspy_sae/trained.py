@@ -7,7 +7,6 @@ weights.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +21,16 @@ from wspy_sae.checkpoint import CHECKPOINT
 from wspy_sae.dictionary import Dictionary, DictionaryConfig
 from wspy_sae.engine import make_engine
 from wspy_sae.settings import TrainSettings
-from wspy_sae.store import dictionary_folder, load_dictionary, save_dictionary
+from wspy_sae.store import (
+    UnknownDictionary,
+    check_name,
+    dictionary_folder,
+    list_dictionaries,
+    save_dictionary,
+)
 from wspy_sae.stream import clip_frames
 from wspy_sae.train import CHECKPOINT_S, Fitted, check_size, encoder_site, fit, make_stream, open_source, split_clips
-from wspy_sae.train_errors import AlreadyTrained, BadTraining
+from wspy_sae.train_errors import AlreadyTrained
 
 if TYPE_CHECKING:
     from wspy.corpus import Clip, Corpus
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
 RECORD = "training.json"
 ACTIVATIONS = "activations.npy"
 LOGS = "logs"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class Report(BaseModel):
@@ -70,8 +74,7 @@ def training_folder(name: str) -> Path:
     Raises:
         BadTraining: a name that is no plain folder name.
     """
-    if not _NAME.fullmatch(name) or name.endswith("."):
-        raise BadTraining("--name", repr(name), "use letters, digits, dots, dashes and underscores, up to 100")
+    check_name(name)
     return home() / "trainings" / name
 
 
@@ -181,7 +184,11 @@ def held_out_clips(record: TrainingRecord | None, corpus: Corpus) -> list[Clip]:
 
 @torch.no_grad()
 def to_dictionary(fitted: Fitted, settings: TrainSettings, reference: ModelReference, corpus: Corpus) -> Dictionary:
-    """What was trained, as it encodes single frames."""
+    """What was trained, as it encodes single frames of activations as they are.
+
+    Training saw them times a scale s. All that `active` does is homogeneous, so features of unscaled activations are
+    those of scaled ones over s once the biases and thresholds are: the rows of the decoder keep the length 1.
+    """
     learner = fitted.learner.cpu()
     thresholded = settings.architecture in ("batchtopk", "matryoshka", "jumprelu")
     config = DictionaryConfig(
@@ -193,22 +200,22 @@ def to_dictionary(fitted: Fitted, settings: TrainSettings, reference: ModelRefer
         site=settings.site,
         model_name=reference.name,
         model_sha256=reference.sha256,
+        published_name=reference.published_name,
         corpus=corpus.name,
         corpus_hash=corpus.hash,
-        scale=fitted.scale,
         tied=learner.tied,
         apply_b_dec_to_input=not learner.tied,
     )
     dictionary = Dictionary(config)
     dictionary.W_dec.copy_(learner.W_dec)
     dictionary.W_enc.copy_((learner.W_dec if learner.tied else learner.W_enc).t())
-    dictionary.b_enc.copy_(learner.b_enc)
+    dictionary.b_enc.copy_(learner.b_enc / fitted.scale)
     if not learner.tied:
-        dictionary.b_dec.copy_(learner.b_dec)
+        dictionary.b_dec.copy_(learner.b_dec / fitted.scale)
     if settings.architecture == "jumprelu":
-        dictionary.threshold.copy_(learner.threshold)
+        dictionary.threshold.copy_(learner.threshold / fitted.scale)
     elif fitted.threshold is not None:
-        dictionary.threshold.fill_(fitted.threshold)
+        dictionary.threshold.fill_(fitted.threshold / fitted.scale)
     return dictionary
 
 
@@ -219,8 +226,8 @@ def remove_dictionary(name: str) -> None:
         UnknownDictionary: there is neither.
     """
     begun, finished = training_folder(name), dictionary_folder(name)
-    if not begun.exists():
-        load_dictionary(name)  # says which there are
+    if not begun.exists() and not finished.exists():
+        raise UnknownDictionary(name, list_dictionaries())
     with locked(begun, f"the dictionary {name!r}"):
         for folder in (begun, finished):
             if folder.exists():

@@ -37,7 +37,6 @@ def dictionary_of(d_in: int = 8, d_sae: int = 20, sha256: str = "0" * 64, site: 
         site=site,
         model_name="random-0",
         model_sha256=sha256,
-        scale=0.5,
     )
     made = Dictionary(config)
     generator = torch.Generator().manual_seed(1)
