@@ -183,7 +183,8 @@ def test_every_hook_has_one_line_that_explains_it():
     from wspy import hookspecs
 
     hooks = [value for name, value in vars(hookspecs).items() if hasattr(value, "wspy_spec")]
-    assert {hook.__name__ for hook in hooks} == {"register_analyses", "register_corpora", "register_commands"}
+    names = {"register_analyses", "register_corpora", "register_sites", "register_commands"}
+    assert {hook.__name__ for hook in hooks} == names
     for hook in hooks:
         assert hook.__doc__
         assert len(hook.__doc__.splitlines()) == 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
-    from wspy.atlas import SiteAtlas, Speed
+    from wspy.atlas import OpenSite, SiteAtlas, SiteSchemes, Speed
     from wspy.corpus import Clip, Corpus
     from wspy.model import Model, ModelReference
 
@@ -125,10 +125,12 @@ class Context:
         corpus: Callable[[], Corpus],
         folder: Path,
         seed: int = 0,
+        sites: SiteSchemes | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._reference, self._model, self._corpus = reference, model, corpus
         self._folder = folder
+        self.site_schemes: SiteSchemes = sites or {}
         self.seed = seed
         self.progress: Progress = progress or Silent()
 
@@ -164,22 +166,36 @@ class Context:
         """The statistics of every unit of some sites over the corpus, from disk, or computed in one pass and kept.
 
         Args:
-            sites: Module paths, or `mel` for the spectrogram itself, whose bands are units to compare with.
+            sites: Module paths; `mel` for the spectrogram itself, whose bands are units to compare with; or
+                `SCHEME:ADDRESS` for units that a plugin computes, as `sae:demo`.
             speed: `exact` or `condensed`; None takes what is there, and computes `exact` where nothing is.
             random_weights: The control: hear with the model's weights shuffled, by the run's seed.
 
         Raises:
             UnknownSite: the model has no such site.
+            InputError: what a scheme says of an address that it cannot use with this model.
         """
         from wspy.atlas import ensure_atlases
 
-        reference, model = self.reference, lambda: self.model
+        reference, model, schemes = self.reference, lambda: self.model, self.site_schemes
         if random_weights:
             from wspy.model import random_reference
             from wspy.model import random_weights as shuffled
 
             reference, model = random_reference(reference, self.seed), lambda: shuffled(self.model, self.seed)
-        return ensure_atlases(sites, reference, self.corpus, model=model, speed=speed, progress=self.progress)
+            schemes = self._schemes_of_this_model()
+        return ensure_atlases(
+            sites, reference, self.corpus, model=model, speed=speed, schemes=schemes, progress=self.progress
+        )
+
+    def _schemes_of_this_model(self) -> SiteSchemes:
+        """What computes units for this very model, whichever is heard with them: the control of a dictionary's features
+        is the same dictionary on a model with shuffled weights."""
+
+        def bound(open_site: OpenSite) -> OpenSite:
+            return lambda address, _: open_site(address, self.reference)
+
+        return {scheme: bound(open_site) for scheme, open_site in self.site_schemes.items()}
 
     def audio(self, of: Clip | Path) -> Float32[np.ndarray, " sample"]:
         """Mono samples at 16 kHz of a clip of the corpus, or of a file that the user gave."""

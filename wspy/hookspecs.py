@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import typer
 
     from wspy.analysis import AnyAnalysis
+    from wspy.atlas import OpenSite
     from wspy.corpus import Source
 
 hookspec = pluggy.HookspecMarker("wspy")
@@ -26,6 +27,11 @@ def register_analyses(register: Callable[[type[AnyAnalysis]], None]) -> None:
 @hookspec
 def register_corpora(register: Callable[[str, Source], None]) -> None:
     """Call `register("scheme", source)` for each source that `wspy corpus make --from scheme:...` should know."""
+
+
+@hookspec
+def register_sites(register: Callable[[str, OpenSite], None]) -> None:
+    """Call `register("scheme", open_site)` for each kind of computed units that are named `scheme:...` as a site."""
 
 
 @hookspec

@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import typer
 
     from wspy.analysis import AnyAnalysis
+    from wspy.atlas import OpenSite
     from wspy.corpus import Source
 
 GROUP = "wspy"
@@ -48,6 +50,7 @@ class Plugin:
     problems: list[str] = field(default_factory=list)
     analyses: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    sites: list[str] = field(default_factory=list)
     manager: pluggy.PluginManager | None = None
 
 
@@ -58,6 +61,8 @@ class Plugins:
     plugins: list[Plugin] = field(default_factory=list)
     analyses: dict[str, type[AnyAnalysis]] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    sites: dict[str, OpenSite] = field(default_factory=dict)
+    """What computes units, by scheme."""
     owners: dict[str, Plugin] = field(default_factory=dict)
 
     def analysis(self, name: str) -> AnyAnalysis:
@@ -173,6 +178,7 @@ def _load_one(
     """Load one plugin; for its commands alone, its analyses are not registered, since that imports them."""
     staged_analyses: list[type[AnyAnalysis]] = []
     staged_sources: list[tuple[str, Source]] = []
+    staged_sites: list[tuple[str, OpenSite]] = []
 
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -187,6 +193,7 @@ def _load_one(
     def register() -> None:
         manager.hook.register_analyses(register=staged_analyses.append)
         manager.hook.register_corpora(register=lambda scheme, source: staged_sources.append((scheme, source)))
+        manager.hook.register_sites(register=lambda scheme, open_site: staged_sites.append((scheme, open_site)))
 
     if not _guarded(plugin, "loading", load):
         return
@@ -201,6 +208,16 @@ def _load_one(
         elif _claim(plugin, f"corpus source {scheme!r}", found):
             found.sources[scheme] = source
             plugin.sources.append(scheme)
+    for scheme, open_site in staged_sites:
+        _add_sites(plugin, scheme, open_site, found)
+
+
+def _add_sites(plugin: Plugin, scheme: str, open_site: OpenSite, found: Plugins) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", scheme):  # it becomes part of a folder's name
+        plugin.problems.append(f"sites {scheme!r} must be lower-case letters, digits and dashes")
+    elif _claim(plugin, f"sites {scheme!r}", found):
+        found.sites[scheme] = open_site
+        plugin.sites.append(scheme)
 
 
 def _add_analysis(plugin: Plugin, analysis: type[AnyAnalysis], found: Plugins) -> None:

@@ -266,7 +266,15 @@ def _context(
                 raise
             return ensure_demo(progress)
 
-    return context_class(reference=found, model=loaded, corpus=opened, folder=folder, seed=seed, progress=progress)
+    return context_class(
+        reference=found,
+        model=loaded,
+        corpus=opened,
+        folder=folder,
+        seed=seed,
+        sites=load_plugins().sites,
+        progress=progress,
+    )
 
 
 def _provenance(

@@ -10,12 +10,21 @@ import wspy
 if TYPE_CHECKING:
     import typer
 
+    from wspy.atlas import OpenSite
+
 
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
     from wspy_sae.judge import SaeEval
 
     register(SaeEval)
+
+
+@wspy.hookimpl
+def register_sites(register: Callable[[str, OpenSite], None]) -> None:
+    from wspy_sae.site import SCHEME, open_sae
+
+    register(SCHEME, open_sae)
 
 
 @wspy.hookimpl

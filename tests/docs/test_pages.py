@@ -52,9 +52,9 @@ def hello() -> Iterator[ModuleType]:
 
     module = load(DOCS / "examples" / "wspy-hello" / "wspy_hello.py", "wspy_hello")
     found = load_plugins()
-    found.analyses["level"] = module.Level
+    found.analyses["hello"] = module.Hello
     yield module
-    del found.analyses["level"]
+    del found.analyses["hello"]
     del sys.modules["wspy_hello"]
 
 
@@ -278,6 +278,24 @@ def test_the_source_of_the_manual_makes_a_corpus(tmp_path: Path) -> None:
     assert [(clip.id, clip.label, clip.duration_s) for clip in corpus.clips] == [("tone-440", "tone", 1.0)]
     spectrum = np.abs(np.fft.rfft(corpus.audio(corpus.clips[0])))
     assert int(spectrum.argmax()) == 440
+
+
+def test_the_computed_units_of_the_manual_are_heard(tmp_path: Path) -> None:
+    from wspy.atlas import OpenSite, ensure_atlas
+    from wspy.testing import tiny_whisper
+
+    schemes: dict[str, OpenSite] = {}
+    run_block(block_of("docs/plugins.md", "register_sites"), tmp_path).register_sites(schemes.__setitem__)
+    model, rng = tiny_whisper(), np.random.default_rng(0)
+    corpus = Corpus.in_memory("noise", [(0.1 * rng.standard_normal(16_000).astype(np.float32), Clip("one"), None)])
+    site = "steps:encoder.blocks.0"
+    atlas = ensure_atlas(site, model.reference, corpus, model=lambda: model, schemes=schemes)
+    own = ensure_atlas("encoder.blocks.0", model.reference, corpus, model=lambda: model)
+    unit = atlas.unit(5)
+    assert (atlas.about.n_units, unit.n_frames) == (64, 50)
+    # The steps from one extreme to the other cannot be smaller than the way between them.
+    assert unit.maximum <= own.unit(5).maximum - own.unit(5).minimum
+    assert unit.maximum > 0 > unit.minimum
 
 
 def test_the_command_of_the_manual_works(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wspy.atlas.build import build_part, ensure_atlas, ensure_atlases, merge_parts
-    from wspy.atlas.hearing import find_probes
+    from wspy.atlas.derived import DerivedSite, OpenSite, SiteSchemes, Units
+    from wspy.atlas.hearing import Probe, find_probes
     from wspy.atlas.kept import (
         KeptAtlas,
         UnfinishedAtlas,
@@ -50,6 +51,11 @@ _HOME = {
     "ensure_atlas": "wspy.atlas.build",
     "ensure_atlases": "wspy.atlas.build",
     "merge_parts": "wspy.atlas.build",
+    "DerivedSite": "wspy.atlas.derived",
+    "OpenSite": "wspy.atlas.derived",
+    "SiteSchemes": "wspy.atlas.derived",
+    "Units": "wspy.atlas.derived",
+    "Probe": "wspy.atlas.hearing",
     "find_probes": "wspy.atlas.hearing",
     "KeptAtlas": "wspy.atlas.kept",
     "damaged_atlases": "wspy.atlas.kept",
@@ -101,13 +107,17 @@ __all__ = [
     "LAGS",
     "About",
     "BroadClass",
+    "DerivedSite",
     "Examples",
     "KeptAtlas",
     "Neighbour",
+    "OpenSite",
     "PhonePlan",
     "PhoneStatistics",
     "PhoneTrack",
+    "Probe",
     "SiteAtlas",
+    "SiteSchemes",
     "SiteStatistics",
     "Speed",
     "Token",
@@ -116,6 +126,7 @@ __all__ = [
     "UnitPhones",
     "UnitStatistics",
     "UnitWords",
+    "Units",
     "auroc",
     "auroc_table",
     "average_precision",

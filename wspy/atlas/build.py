@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wspy.atlas.derived import SiteSchemes, site_of
 from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
 from wspy.atlas.labels import auroc_table, label_precision
-from wspy.atlas.neighbours import unit_directions
+from wspy.atlas.neighbours import at_length_one, unit_directions
 from wspy.atlas.phones import CALIBRATION_FRAMES, PhoneStatistics
 from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
@@ -74,10 +75,11 @@ def ensure_atlas(
     *,
     model: Callable[[], Model],
     speed: Speed | None = None,
+    schemes: SiteSchemes | None = None,
     progress: Progress | None = None,
 ) -> SiteAtlas:
     """The atlas of one site: see `ensure_atlases`."""
-    return ensure_atlases([site], reference, corpus, model=model, speed=speed, progress=progress)[0]
+    return ensure_atlases([site], reference, corpus, model=model, speed=speed, schemes=schemes, progress=progress)[0]
 
 
 def ensure_atlases(
@@ -88,15 +90,17 @@ def ensure_atlases(
     model: Callable[[], Model],
     speed: Speed | None = None,
     top: int | None = None,
+    schemes: SiteSchemes | None = None,
     progress: Progress | None = None,
 ) -> list[SiteAtlas]:
     """The atlases of some sites over a corpus, from disk if they are there, else from one pass that is then kept.
 
     Args:
-        sites: Module paths, or `mel` for the spectrogram itself.
+        sites: Module paths, `mel` for the spectrogram itself, or `SCHEME:ADDRESS` for computed units.
         model: Gives the loaded model; called only when there is something left to compute.
         speed: None takes what is there, and computes `exact` where nothing is.
         top: How many of the most extreme clips to keep; None takes what is there, and keeps 25 where nothing is.
+        schemes: What computes units, by scheme: `load_plugins().sites` of wspy.plugins.
 
     Raises:
         UnknownSite: the model has no such site.
@@ -105,7 +109,7 @@ def ensure_atlases(
         TooManyTokens, UnknownLanguage: a decoder site, and a clip that this model's decoder cannot read.
         Busy: another process builds the same atlas and does not finish.
     """
-    probes = [find_probe(site, reference) for site in sites]
+    probes = [find_probe(site, reference, schemes) for site in sites]
     folders = [_folder(probe, reference, corpus, speed) for probe in probes]
 
     def wanted(folder: Path) -> bool:
@@ -114,7 +118,7 @@ def ensure_atlases(
     with contextlib.ExitStack() as locks:
         missing = {folder: probe for probe, folder in zip(probes, folders, strict=True) if wanted(folder)}
         for folder in sorted(missing):  # always in the same order, so that no two processes wait for each other
-            locks.enter_context(locked(folder, f"the atlas of {folder.name} over corpus {corpus.name!r}"))
+            locks.enter_context(locked(folder, f"the atlas of {missing[folder].name} over corpus {corpus.name!r}"))
         _land_finished(missing, corpus_folder(reference, corpus) / BUILDING)
         missing = {folder: probe for folder, probe in missing.items() if wanted(folder)}
         for group in _groups(list(missing.values())):
@@ -136,6 +140,7 @@ def build_part(
     part: Part,
     speed: Speed = "exact",
     top: int | None = None,
+    schemes: SiteSchemes | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Hear one part of a corpus, for instance on one of several machines, and write its statistics below a folder.
@@ -146,7 +151,7 @@ def build_part(
     Raises:
         As `ensure_atlases` does.
     """
-    for group in _groups([find_probe(site, reference) for site in sites]):
+    for group in _groups([find_probe(site, reference, schemes) for site in sites]):
         run = _Pass(group, reference, corpus, model, speed, top or TOP, part)
         with run.alone():
             run.hear(progress or Silent())
@@ -199,15 +204,17 @@ def _merge(site: str, about: About, folders: Sequence[Path], reference: ModelRef
     for folder in folders[1:]:
         record = record.merge(_Record.read(folder))
     home = site_folder(site, reference, corpus, about.speed)
-    with locked(home, f"the atlas of {site} over corpus {corpus.name!r}"):
+    with locked(home, f"the atlas of {site_of(site)} over corpus {corpus.name!r}"):
         record.write(home, about, whole=True)
     return SiteAtlas(home)
 
 
 def _folder(probe: Probe, reference: ModelReference, corpus: Corpus, speed: Speed | None) -> Path:
-    """Where the atlas is or will be: without a wish for a speed, whichever is there."""
-    exact = site_folder(probe.name, reference, corpus)
-    condensed = site_folder(probe.name, reference, corpus, "condensed")
+    """Where the atlas is or will be: without a wish for a speed, whichever is there. Only the encoder has two."""
+    exact = site_folder(probe.folder, reference, corpus)
+    condensed = site_folder(probe.folder, reference, corpus, "condensed")
+    if probe.source != "encoder":
+        return exact
     if speed is None:
         return condensed if is_built(condensed) and not is_built(exact) else exact
     return condensed if speed == "condensed" else exact
@@ -256,8 +263,8 @@ class _Record:
     statistics: SiteStatistics
     phones: PhoneStatistics | None
     words: WordStatistics | None = None
-    directions: Float16[np.ndarray, "unit d_model"] | None = None
-    """Of MLP neurons: what they add to the residual stream."""
+    directions: Float16[np.ndarray, "unit _"] | None = None
+    """What units write: MLP neurons into the residual stream, computed ones into the site that they come from."""
     tokens: dict[int, list[Token]] = field(default_factory=dict)
     """For decoder sites, by the clip's place in the corpus."""
 
@@ -344,6 +351,8 @@ class _Pass:
                 top=top,
                 texts=text_source(corpus) if probe.position == "token" else None,
                 part=part,
+                base=probe.base if probe.derived else None,
+                units_sha256=probe.derived.sha256 if probe.derived else None,
             )
             for probe in probes
         ]
@@ -392,8 +401,8 @@ class _Pass:
 
     def write(self, folder: Path) -> None:
         """Write each site's statistics below a folder, and drop the checkpoint."""
-        for record, about in zip(self.records, self.abouts, strict=True):
-            record.write(folder / about.site, about)
+        for record, about, probe in zip(self.records, self.abouts, self.probes, strict=True):
+            record.write(folder / probe.folder, about)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def finish(self) -> None:
@@ -430,7 +439,10 @@ class _Pass:
     def _learn_directions(self) -> None:
         if self.probes[0].source != "mel":
             for record, probe in zip(self.records, self.probes, strict=True):
-                record.directions = unit_directions(self.model(), probe.name)
+                if probe.derived is None:
+                    record.directions = unit_directions(self.model(), probe.name)
+                elif probe.derived.directions is not None:
+                    record.directions = at_length_one(probe.derived.directions()).astype(np.float16)
 
     def _borrow_calibration(self, ear: Ear) -> None:
         """For a part: what a pass over the whole corpus would have calibrated on, so that the parts fit together."""
@@ -456,7 +468,7 @@ class _Pass:
 
             def write(site: int) -> None:
                 about = self.abouts[site]
-                self.records[site].write(temporary / about.site, about, whole=name == FINISHED)
+                self.records[site].write(temporary / self.probes[site].folder, about, whole=name == FINISHED)
 
             self._side_by_side(write)
         for old in self.checkpoints.iterdir():
@@ -467,7 +479,7 @@ class _Pass:
         """Take up the newest checkpoint that can be read."""
         for folder in sorted(self.checkpoints.glob("[0-9]*"), reverse=True):
             with contextlib.suppress(DamagedAtlas):
-                self.records = [_Record.read(folder / about.site) for about in self.abouts]
+                self.records = [_Record.read(folder / probe.folder) for probe in self.probes]
                 self.done = int(folder.name)
                 return
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from wspy.atlas.derived import DerivedSite, SiteSchemes, folder_of
 from wspy.atlas.store import Speed, Texts, Token
 from wspy.audio import log_mel, n_frames
-from wspy.errors import NoText, NotStepwise, TooManyTokens
+from wspy.errors import BadShape, NoText, NotStepwise, TooManyTokens, UnknownSite
 from wspy.model.sites import list_sites, match_sites
 
 if TYPE_CHECKING:
@@ -33,6 +34,18 @@ class Probe:
     n_units: int
     position: Literal["frame", "token"]
     source: Literal["mel", "encoder", "decoder"]
+    derived: DerivedSite | None = None
+    """How the units are computed, where they are none of the model's own."""
+
+    @property
+    def base(self) -> str:
+        """The site of the model that is read."""
+        return self.derived.base if self.derived else self.name
+
+    @property
+    def folder(self) -> str:
+        """The name of its atlas' folder."""
+        return folder_of(self.name, self.derived)
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,26 @@ class Ear(Protocol):
     def __call__(self, batch: Sequence[int]) -> Iterator[Heard]: ...
 
 
-def find_probe(name: str, reference: ModelReference) -> Probe:
+def find_probe(name: str, reference: ModelReference, schemes: SiteSchemes | None = None) -> Probe:
     """The site of that name, which must give each unit one value per frame or token.
 
+    Args:
+        schemes: what plugins have registered, for names such as `sae:demo`.
+
     Raises:
-        UnknownSite: the model has no such site.
+        UnknownSite: the model has no such site, or nobody knows the scheme.
         NotStepwise: the site has no value per frame or token.
+        InputError: what the scheme says of an address that it cannot use with this model.
     """
     if name == MEL:
         return Probe(MEL, reference.dims.n_mels, "frame", "mel")
+    scheme, colon, address = name.partition(":")
+    if colon:
+        if scheme not in (schemes or {}):
+            raise UnknownSite(name, [site.name for site in list_sites(reference.dims)])
+        derived = (schemes or {})[scheme](address, reference)
+        base = find_probe(derived.base, reference)
+        return Probe(name, derived.n_units, base.position, base.source, derived)
     found = match_sites(name, reference.dims)
     if len(found) != 1 or found[0].kind in ("conv", "pattern"):
         raise NotStepwise(name)
@@ -66,23 +90,31 @@ def find_probe(name: str, reference: ModelReference) -> Probe:
     return Probe(site.name, site.n_units, "frame" if site.side == "encoder" else "token", site.side)
 
 
-def find_probes(patterns: Sequence[str], reference: ModelReference) -> list[Probe]:
+def find_probes(patterns: Sequence[str], reference: ModelReference, schemes: SiteSchemes | None = None) -> list[Probe]:
     """The sites that match any pattern and can be recorded, in the order in which the model computes them.
+
+    Args:
+        schemes: what plugins have registered, for names such as `sae:demo`, which are no patterns.
 
     Raises:
         UnknownSite: a pattern that matches nothing.
         NotStepwise: a pattern that matches only sites without a value per frame or token.
+        InputError: what a scheme says of an address that it cannot use with this model.
     """
     probes = [find_probe(MEL, reference)] if MEL in patterns else []
     for pattern in patterns:
         if pattern == MEL:
+            continue
+        if ":" in pattern:
+            probes.append(find_probe(pattern, reference, schemes))
             continue
         fitting = [site for site in match_sites(pattern, reference.dims) if site.kind not in ("conv", "pattern")]
         if not fitting:
             raise NotStepwise(pattern)
         probes += [find_probe(site.name, reference) for site in fitting]
     order = [MEL, *(site.name for site in list_sites(reference.dims))]
-    return sorted({probe.name: probe for probe in probes}.values(), key=lambda probe: order.index(probe.name))
+    unique = {probe.name: probe for probe in probes}.values()
+    return sorted(unique, key=lambda probe: (order.index(probe.base), probe.derived is not None, probe.name))
 
 
 def text_source(corpus: Corpus) -> Texts:
@@ -101,8 +133,43 @@ def make_ear(probes: Sequence[Probe], corpus: Corpus, model: Callable[[], Model]
     if probes[0].source == "mel":
         return _MelEar(corpus, probes[0].n_units)
     if probes[0].source == "encoder":
-        return _EncoderEar([probe.name for probe in probes], corpus, model(), speed)
-    return _DecoderEar([probe.name for probe in probes], corpus, model())
+        return _EncoderEar(probes, corpus, model(), speed)
+    return _DecoderEar(probes, corpus, model())
+
+
+class _Reader:
+    """Takes the units of every probe out of what the model computed."""
+
+    def __init__(self, probes: Sequence[Probe], model: Model) -> None:
+        self.probes = probes
+        self.sites = list(dict.fromkeys(probe.base for probe in probes))
+        self.units = {probe.name: probe.derived.load(model) for probe in probes if probe.derived}
+
+    def __call__(
+        self, cache: Mapping[str, torch.Tensor], row: int, positions: slice
+    ) -> list[Float32[np.ndarray, "position unit"]]:
+        """The values of one clip.
+
+        Raises:
+            BadShape: a derived site that gives another number of units than it said.
+        """
+        found = []
+        for probe in self.probes:
+            # Flattening the last axes makes a unit of every head dimension, for sites that keep heads apart.
+            values = cache[probe.base][row, positions].flatten(1).float()
+            if probe.derived:
+                values = self._computed(probe, values)
+            found.append(values.cpu().numpy())
+        return found
+
+    def _computed(self, probe: Probe, values: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            units = self.units[probe.name](values).float()
+        if units.shape != (len(values), probe.n_units):
+            raise BadShape(f"What {probe.name} gives", units.shape, f"[{len(values)}, {probe.n_units}]")
+        return units
 
 
 class _MelEar:
@@ -117,10 +184,10 @@ class _MelEar:
 
 
 class _EncoderEar:
-    def __init__(self, sites: Sequence[str], corpus: Corpus, model: Model, speed: Speed) -> None:
+    def __init__(self, probes: Sequence[Probe], corpus: Corpus, model: Model, speed: Speed) -> None:
         names = [site.name for site in list_sites(model.dims)]
-        self.sites, self.corpus, self.model, self.speed = sites, corpus, model, speed
-        self.last = max(sites, key=names.index)  # what lies deeper costs nothing
+        self.read, self.corpus, self.model, self.speed = _Reader(probes, model), corpus, model, speed
+        self.last = max(self.read.sites, key=names.index)  # what lies deeper costs nothing
 
     def __call__(self, batch: Sequence[int]) -> Iterator[Heard]:
         import torch
@@ -129,12 +196,10 @@ class _EncoderEar:
 
         heard = {at: self.corpus.audio(self.corpus.clips[at]) for at in batch}
         for plan, some in self._planned(heard):
-            with torch.inference_mode(), autocast(self.model), capture(self.model, self.sites) as cache:
+            with torch.inference_mode(), autocast(self.model), capture(self.model, self.read.sites) as cache:
                 encode(self.model, stacked_mels([heard[at] for at in some], self.model), self.last, plan)
             for i, at in enumerate(some):
-                # Flattening the last axes makes a unit of every head dimension, for sites that keep heads apart.
-                values = [cache[site][i, : n_frames(len(heard[at]))].flatten(1) for site in self.sites]
-                yield Heard(at, [value.float().cpu().numpy() for value in values], [])
+                yield Heard(at, self.read(cache, i, slice(n_frames(len(heard[at])))), [])
 
     def _planned(
         self, heard: Mapping[int, Float32[np.ndarray, " sample"]]
@@ -168,10 +233,10 @@ def autocast(model: Model) -> contextlib.AbstractContextManager[object]:
 class _DecoderEar:
     """Decoder activations from one teacher-forced pass, and when each token is heard."""
 
-    def __init__(self, sites: Sequence[str], corpus: Corpus, model: Model) -> None:
+    def __init__(self, probes: Sequence[Probe], corpus: Corpus, model: Model) -> None:
         from wspy.model import alignment_sites
 
-        self.sites, self.corpus, self.model = sites, corpus, model
+        self.read, self.corpus, self.model = _Reader(probes, model), corpus, model
         self.patterns = alignment_sites(model)
         # Refuse at once what would end the pass at its last clip.
         known = [(clip, text) for clip in corpus.clips if (text := corpus.text(clip)) is not None]
@@ -192,9 +257,8 @@ class _DecoderEar:
             assert features is not None  # only a pass that stops early gives none
             texts = self._texts(clips, features)
             sequences = [self._sequence(clip, text) for clip, text in zip(clips, texts, strict=True)]
-            with capture(self.model, [*self.sites, *self.patterns]) as cache:
+            with capture(self.model, [*self.read.sites, *self.patterns]) as cache:
                 teacher_force(self.model, features, sequences)
-        values = [cache[site].flatten(2).float().cpu().numpy() for site in self.sites]
         attention: Mapping[str, torch.Tensor] = {name: cache[name] for name in self.patterns}
         for i, (at, clip, sequence) in enumerate(zip(batch, clips, sequences, strict=True)):
             text = slice(sequence.n_prompt, len(sequence.ids) - 1)
@@ -204,7 +268,7 @@ class _DecoderEar:
                 weights = alignment_weights(self.model, attention, i, len(sequence.ids), frames)
                 times = token_times(weights, text.start - 1, text.stop)
                 heard = self._heard(list(sequence.ids[text]), times, clip.language)
-            yield Heard(at, [value[i, text] for value in values], heard)
+            yield Heard(at, self.read(cache, i, text), heard)
 
     def _texts(self, clips: Sequence[Clip], features: torch.Tensor) -> list[str]:
         """The clips' texts; Whisper's own transcript, up to the clip's end, where the corpus has none."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from wspy.atlas.derived import site_of
 from wspy.atlas.store import BUILDING, SPEEDS, STATISTICS, About, SiteAtlas, Speed, folder_name
 from wspy.errors import Busy, DamagedAtlas, OutdatedAtlas, UnknownAtlas
 from wspy.files import home, locked
@@ -116,11 +117,15 @@ class _Place:
 
     corpus_folder: Path
     speed: Speed
-    site: str
+    name: str
+
+    @property
+    def site(self) -> str:
+        return site_of(self.name)
 
     @property
     def folder(self) -> Path:
-        return (self.corpus_folder if self.speed == "exact" else self.corpus_folder / self.speed) / self.site
+        return (self.corpus_folder if self.speed == "exact" else self.corpus_folder / self.speed) / self.name
 
 
 def _places(pattern: str, model: str | None, corpus: str | None, speed: Speed | None) -> Iterator[_Place]:
@@ -162,7 +167,7 @@ def _in_order(site: str) -> list[tuple[int, str]]:
 def _remove_unfinished(building: Path, pattern: str) -> None:
     """Drop what interrupted passes over such sites have kept; a pass that is running keeps its own."""
     for checkpoints in building.glob("[!.]*"):
-        sites = {path.parent.name for path in checkpoints.glob(f"*/*/{STATISTICS}")}
+        sites = {site_of(path.parent.name) for path in checkpoints.glob(f"*/*/{STATISTICS}")}
         if not sites or any(fnmatchcase(site, pattern) for site in sites):
             try:
                 with locked(checkpoints, "a pass", wait_s=0.0):

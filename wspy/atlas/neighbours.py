@@ -32,7 +32,7 @@ def unit_directions(model: Model, site: str) -> Float16[np.ndarray, "unit d_mode
     if not site.endswith(".mlp.1"):
         return None
     written = model.whisper.get_submodule(f"{site[:-1]}2").weight.detach().float().cpu().numpy().T
-    directions: Float16[np.ndarray, "unit d_model"] = _at_length_one(written).astype(np.float16)
+    directions: Float16[np.ndarray, "unit d_model"] = at_length_one(written).astype(np.float16)
     return directions
 
 
@@ -55,11 +55,12 @@ def nearest_by_phones(atlas: SiteAtlas, idx: int, n: int) -> list[Neighbour]:
     means = units.means[:, units.counts[:, at] >= MIN_FRAMES, at]
     if means.shape[1] < 3:
         return []
-    profiles = _at_length_one(means - means.mean(axis=1, keepdims=True))
+    profiles = at_length_one(means - means.mean(axis=1, keepdims=True))
     return _highest(profiles @ profiles[idx], idx, n)
 
 
-def _at_length_one(rows: Float[np.ndarray, "unit direction"]) -> Float64[np.ndarray, "unit direction"]:
+def at_length_one(rows: Float[np.ndarray, "unit direction"]) -> Float64[np.ndarray, "unit direction"]:
+    """Each row divided by its length; a row of zeros stays."""
     long = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(long, axis=1, keepdims=True)
     scaled: Float64[np.ndarray, "unit direction"] = long / np.where(lengths > 0, lengths, 1)

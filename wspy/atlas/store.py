@@ -65,7 +65,7 @@ class About(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: int = Field(description="Version of the file's layout.")
-    site: str = Field(description="Module path.")
+    site: str = Field(description="Module path, or for computed units their name, as `sae:demo`.")
     n_units: int = Field(description="Units of the site.")
     position: Literal["frame", "token"] = Field(description="What a unit's activations run over.")
     model: str = Field(description="Name of the model.")
@@ -79,6 +79,8 @@ class About(BaseModel):
         None, description="For decoder sites, whose words were read: those of the corpus, Whisper's own, or both."
     )
     part: tuple[int, int] = Field((1, 1), description="Which part of the corpus, counted from 1, and of how many.")
+    base: str | None = Field(None, description="For computed units, the site that they are computed from.")
+    units_sha256: str | None = Field(None, description="For computed units, the hash of what computes them.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def corpus_folder(reference: ModelReference, corpus: Corpus) -> Path:
 
 
 def site_folder(site: str, reference: ModelReference, corpus: Corpus, speed: Speed = "exact") -> Path:
-    """Where the atlas of one site is kept."""
+    """Where the atlas of one site is kept; for computed units `site` is `Probe.folder`."""
     folder = corpus_folder(reference, corpus)
     return (folder if speed == "exact" else folder / speed) / site
 
@@ -204,8 +206,9 @@ class SiteAtlas:
         with self._opened(PHONES):
             return StoredPhones(_Arrays(self, PHONES))
 
-    def directions(self) -> Float16[np.ndarray, "unit d_model"] | None:
-        """What each unit adds to the residual stream, at length 1; None for sites other than MLP neurons.
+    def directions(self) -> Float16[np.ndarray, "unit _"] | None:
+        """What each unit writes, at length 1: MLP neurons into the residual stream, computed units into the site that
+        they come from; None for other sites.
 
         Raises:
             DamagedAtlas: the file cannot be read.

@@ -68,8 +68,8 @@ def build(
         typer.Option(
             "--sites",
             metavar="PATTERN",
-            help=f"A site or a pattern, or mel for the spectrogram itself; may be given several times. If left out: "
-            f"{ENCODER_NEURONS}",
+            help="A site or a pattern, mel for the spectrogram itself, or computed units such as sae:NAME; may be "
+            f"given several times. If left out: {ENCODER_NEURONS}",
         ),
     ] = None,
     speed: _Speed = None,
@@ -100,11 +100,14 @@ def build(
     from wspy.cli.progress import shown_progress
     from wspy.cli.render import print_json
     from wspy.model import check_device_name, find_model, load_model
+    from wspy.plugins import load_plugins
 
     which = _part(part, out)
     check_device_name(device)
     reference = find_model(model)
-    names = [probe.name for probe in find_probes(sites or [ENCODER_NEURONS], reference)]
+    schemes = load_plugins().sites if any(":" in site for site in sites or []) else {}
+    probes = find_probes(sites or [ENCODER_NEURONS], reference, schemes)
+    names = [probe.name for probe in probes]
 
     @functools.cache
     def loaded() -> Model:
@@ -114,7 +117,8 @@ def build(
     with shown_progress(quiet) as progress:
         heard = _open(corpus, progress)
         if check:
-            agreement = _agreement(check, names, heard, loaded(), progress)
+            read = list(dict.fromkeys(probe.base for probe in probes))
+            agreement = _agreement(check, read, heard, loaded(), progress)
             if not as_json:  # it may tell the person not to wait for the rest
                 _print_agreement(agreement)
         if which and out:
@@ -127,6 +131,7 @@ def build(
                 part=which,
                 speed=speed or "exact",
                 top=top,
+                schemes=schemes,
                 progress=progress,
             )
             made = []
@@ -138,6 +143,7 @@ def build(
                 model=loaded,
                 speed=speed,
                 top=top,
+                schemes=schemes,
                 progress=progress,
             )
     kept = [kept_atlas(atlas) for atlas in made]
@@ -288,7 +294,7 @@ def _print_kept(kept: Sequence[KeptAtlas], damaged: Mapping[Path, Exception]) ->
         (
             one.about.model,
             one.about.corpus,
-            one.about.site,
+            one.about.site + (f" ({one.about.units_sha256[:8]})" if one.about.units_sha256 else ""),
             one.about.n_units,
             one.n_clips,
             one.about.speed + (", unfinished" if isinstance(one, UnfinishedAtlas) else ""),
@@ -313,6 +319,7 @@ def _print_one(kept: KeptAtlas) -> None:
         ("corpus", f"{about.corpus}, hash {about.corpus_hash}"),
         ("alignment", f"hash {about.alignment_hash}" if about.alignment_hash else "none"),
         ("heard", f"{kept.n_clips} clips, {kept.n_positions} {what}"),
+        *([("units", f"of {about.base}, computed by SHA-256 {about.units_sha256}")] if about.units_sha256 else []),
         ("speed", about.speed),
         ("kept clips", f"{about.top} of the highest and {about.top} of the lowest peaks per unit, with samples"),
         ("units", about.n_units),

@@ -59,13 +59,14 @@ def plugins(as_json: AsJson = False) -> None:
                     "status": plugin.status,
                     "analyses": plugin.analyses,
                     "sources": plugin.sources,
+                    "sites": plugin.sites,
                     "problems": plugin.problems,
                 }
                 for plugin in found
             ]
         )
         return
-    headings = ("name", "from", "status", "analyses", "corpus sources", "problems")
+    headings = ("name", "from", "status", "analyses", "corpus sources", "sites", "problems")
     rows = [
         (
             plugin.name,
@@ -73,6 +74,7 @@ def plugins(as_json: AsJson = False) -> None:
             plugin.status,
             ", ".join(plugin.analyses),
             ", ".join(plugin.sources),
+            ", ".join(f"{scheme}:" for scheme in plugin.sites),
             "; ".join(plugin.problems),
         )
         for plugin in found

@@ -118,7 +118,7 @@ class UnitResult(Result):
     density: float = Field(description="Share of frames or tokens with an activation above zero.")
     signs: tuple[SignResult, ...] = Field(description="One per direction that was asked for.")
     near_direction: tuple[Neighbour, ...] = Field(
-        (), description="Neurons whose directions in the residual stream are nearest, by cosine; empty for other units."
+        (), description="Units that write most alike into the residual stream, by cosine; empty where that is unknown."
     )
     near_phones: tuple[Neighbour, ...] = Field(
         (), description="Units whose mean activations at each phone correlate most (r); empty without phones."

@@ -209,7 +209,7 @@ class Visit:
         from wspy.atlas.store import SPEEDS, is_built, site_folder
 
         reference = context.reference
-        find_probes(sites, reference)
+        folders = {probe.name: probe.folder for probe in find_probes(sites, reference, context.site_schemes)}
         if random_weights:
             from wspy.model import random_reference
 
@@ -218,7 +218,7 @@ class Visit:
         missing = [
             site
             for site in sites
-            if not any(is_built(site_folder(site, reference, context.corpus, at)) for at in speeds)
+            if not any(is_built(site_folder(folders[site], reference, context.corpus, at)) for at in speeds)
         ]
         if not missing:
             return
