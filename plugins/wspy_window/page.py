@@ -35,11 +35,13 @@ def _summary(result: Window.Result) -> wspy.Text:
     of = "the recording" if result.audio else f"{len(result.clips)} clips of corpus {result.corpus!r}"
     lines = [
         f"# The attention window of {result.model}",
-        f"Heard {of}, {result.n_words} words without a mask. WER: words replaced, added or missing, over the words of "
+        f"Heard {of}, {result.n_words} word{'' if result.n_words == 1 else 's'} without a mask. WER: words replaced, added or missing, over the words of "
         "the unmasked transcript.",
     ]
     kept = [window for window in result.windows if window.wer is not None and window.wer <= 0.1]
-    if result.each == "together" and kept:
+    if all(clip.unmasked.made_up or not clip.unmasked.text for clip in result.clips):
+        lines.append("**No words were heard that the model does not likely make up (hallucinate)**: WER says nothing.")
+    elif result.each == "together" and kept:
         least = min(kept, key=lambda window: window.k)
         lines.append(
             f"The smallest of these windows that keeps nine words of ten: **k = {least.k}** "

@@ -254,9 +254,10 @@ def _notes(clips: Sequence[ClipResult], masks: Sequence[Mask]) -> Iterator[str]:
     widest, shortest = max(mask.k for mask in masks), min(clip.frames for clip in clips)
     covered = [clip for clip in clips if clip.frames <= widest]
     if covered:
+        has = "" if len(clips) == 1 else f" (the shortest has {shortest}, {shortest * FRAME_S:.2f} s)"
         yield (
-            f"{_clips(len(covered), len(clips))} no longer than {widest} frames (the shortest has {shortest}, "
-            f"{shortest * FRAME_S:.2f} s): there so wide a window hides padding only, no speech."
+            f"{_clips(len(covered), len(clips))} no longer than {widest} frames{has}: there so wide a window hides "
+            "padding only, no speech."
         )
     made_up = sum(clip.unmasked.made_up for clip in clips)
     if made_up:

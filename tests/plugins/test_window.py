@@ -154,6 +154,7 @@ def test_silence_divides_by_nothing_and_made_up_text_is_named(model, decoder, mo
     assert any("2 of 2 clips are without words" in note for note in result.notes)
     page = "".join(block.markdown for block in Window().view(result) if isinstance(block, wspy.Text))
     assert "made up: there is likely no speech" in page
+    assert "WER says nothing" in page and "smallest" not in page
 
 
 def test_a_clip_within_the_window_is_said_to_be(model, corpus, decoder):
