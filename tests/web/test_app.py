@@ -23,16 +23,17 @@ QUESTIONS = {
     "chop": "say=0&word=questions",
     "embeddings": "word=%20rug&sample=200&map=false",
     "heads": "limit=2&causal=false",
-    "level": "top=3",
+    "hello": "clips=3",
     "neuron": "layer=2&idx=3&top=3",
     "rollout": "say=0",
     "semantic": "layer=0&idx=10&top=2",
+    "semantic-layer": "layer=0&neurons=40&random_weights=false",
     "phones": "layer=2&top=5",
     "unit": "site=encoder.blocks.1.mlp.1&idx=5&top=2",
     "window": "say=1&k=75",
 }
 """Small questions: the links are those that a person could send."""
-SOUNDS = {"chop", "level", "neuron", "rollout", "semantic", "unit", "window"}
+SOUNDS = {"chop", "hello", "neuron", "rollout", "semantic", "unit", "window"}
 FIGURES = {"bigrams", "chop", "heads", "neuron", "phones", "rollout", "semantic", "unit", "window"}
 
 
@@ -68,7 +69,9 @@ def test_each_analysis_runs_is_heard_and_drawn(name: str, app: str, page: Page) 
     if name in SOUNDS:
         player = frame.locator("audio").first
         player.scroll_into_view_if_needed()
-        player.evaluate("a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })")
+        player.evaluate(
+            "a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })"
+        )
         assert player.evaluate("a => a.duration") > 0.5
         player.evaluate("a => a.play()")
         page.wait_for_timeout(200)
@@ -87,12 +90,12 @@ def test_the_first_page_leads_to_every_analysis(app: str, page: Page) -> None:
     page.goto(app)
     page.wait_for_selector(".wspy-card")
     named = set(page.locator(".wspy-card b").all_inner_texts())
-    assert named == {*load_plugins().analyses, "level"}  # the third party's among them
+    assert named == {*load_plugins().analyses, "hello"}  # the third party's among them
     picture(page, "home")
-    page.locator(".wspy-card", has_text="loud").click()
+    page.locator(".wspy-card", has_text="move a layer").click()
     page.wait_for_selector("#wspy-run")
     assert page.get_by_label("top").is_visible()
-    assert "How many of the loudest clips to show." in page.locator(".wspy-form").inner_text()
+    assert "How many of the strongest to show, 1 to 20." in page.locator(".wspy-form").inner_text()
 
 
 def test_the_form_is_filled_by_hand_and_by_keyboard_alone(app: str, page: Page) -> None:
@@ -134,7 +137,7 @@ def test_a_recording_is_uploaded_and_its_place_on_the_server_stays_unsaid(app: s
 
 
 def test_what_was_found_can_be_downloaded(app: str, page: Page) -> None:
-    page.goto(f"{app}/level?top=2")
+    page.goto(f"{app}/hello?clips=3")
     result(page)
     for text, ending in (("Everything", "zip"), ("JSON", "json")):
         with page.expect_download() as download:
@@ -142,8 +145,8 @@ def test_what_was_found_can_be_downloaded(app: str, page: Page) -> None:
         assert download.value.suggested_filename.endswith(ending)
     page.locator(".wspy-downloads summary").click()
     with page.expect_download() as download:
-        page.get_by_text("loudest-clips").click()
-    assert Path(download.value.path()).read_text().startswith("clip,level (dBFS)")
+        page.get_by_text("strongest-clips").click()
+    assert Path(download.value.path()).read_text().startswith("clip,RMS,at (s),text")
 
 
 def test_long_work_can_be_cancelled_and_hinders_nobody(app: str, browser: Browser, page: Page) -> None:
@@ -179,6 +182,6 @@ def test_it_fits_a_telephone(scheme: str, app: str, browser: Browser) -> None:
 def test_nothing_is_fetched_from_elsewhere(app: str, page: Page) -> None:
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", request.url)))
-    page.goto(f"{app}/level?top=2")
+    page.goto(f"{app}/hello?clips=3")
     result(page)
     assert hosts <= {"http://127.0.0.1"}

@@ -14,10 +14,10 @@ import pytest
 
 from tests.web.conftest import started
 from wspy.errors import BadServer
-from wspy.web.app import _welcome
 from wspy.web.pictures import map_html, sound_html, words_html
 from wspy.web.server import Server, exposure, launch_options, serve
 from wspy.web.studio import Studio
+from wspy.web.welcome import welcome
 
 ATTACK = '<script>alert("1")</script>'
 
@@ -50,26 +50,26 @@ def ask(address: str, name: str, data: list[object]) -> str:
     return said
 
 
-def ask_level(address: str) -> str:
+def ask_hello(address: str) -> str:
     """A finished run: its name."""
-    said = ask(address, "level", [2, "tiny.en", "demo", 0])
+    said = ask(address, "hello", [0, 2, 1, "tiny.en", "demo", 0])
     return said.partition("run/")[2].partition("/report.html")[0]
 
 
 @pytest.mark.real
 def test_a_kept_run_is_served_with_careful_headers(app: str) -> None:
-    run = ask_level(app)
+    run = ask_hello(app)
     code, body, headers = get(app, f"/run/{run}/report.html")
-    assert code == 200 and "<h1>level</h1>" in body
+    assert code == 200 and "<h1>hello</h1>" in body
     assert headers["content-security-policy"] == "frame-ancestors 'self'"
     assert headers["x-content-type-options"] == "nosniff"
-    code, _, headers = get(app, f"/run/{run}/loudest.wav")
+    code, _, headers = get(app, f"/run/{run}/clips/1.wav")
     assert code == 200 and headers["content-type"] == "audio/wav" and headers["accept-ranges"] == "bytes"
 
 
 @pytest.mark.real
 def test_no_path_leads_out_of_a_run(app: str, web_home: Path) -> None:
-    run = ask_level(app)
+    run = ask_hello(app)
     clip = next((web_home / "corpora" / "demo").rglob("*.flac"))
     wanted = ["etc/passwd", "root/.bashrc", str(Path.home() / ".bashrc")[1:], str(clip)[1:]]
     ways = ["/", "../" * 12, "..%2f" * 12, "%2e%2e/" * 12, "%2e%2e%2f" * 12, "..%5c" * 12, "....//" * 12, "%00/", "./"]
@@ -79,7 +79,7 @@ def test_no_path_leads_out_of_a_run(app: str, web_home: Path) -> None:
                 code, body, _ = get(app, start + way + path)
                 assert code in (301, 307, 400, 403, 404), (start, way, path)
                 assert "root:" not in body
-    for name in ("../../etc/passwd", "%2e%2e", run[:-2] + "xx", "level." + "A" * 22):
+    for name in ("../../etc/passwd", "%2e%2e", run[:-2] + "xx", "hello." + "A" * 22):
         assert get(app, f"/?run={name}")[0] == 200  # the page opens, and says that it keeps no such run
         assert get(app, f"/run/{name}/report.html")[0] == 404
 
@@ -112,7 +112,7 @@ def test_no_endpoint_takes_a_path_for_a_recording_a_model_or_a_corpus(app: str, 
         said = ask(app, "rollout", [{"path": path, "meta": {"_type": "gradio.FileData"}}, *rest])
         assert "event: error" in said and "run/" not in said and "root:" not in said
     for model, corpus in (("/etc/passwd", "demo"), ("tiny.en", str(web_home)), ("tiny.en", "../demo")):
-        said = ask(app, "level", [2, model, corpus, 0])
+        said = ask(app, "hello", [0, 2, 1, model, corpus, 0])
         assert "event: error" in said and "run/" not in said
 
 
@@ -137,23 +137,23 @@ def test_what_is_too_large_is_not_taken(app: str) -> None:
 
 @pytest.mark.real
 def test_a_login_guards_the_runs_as_well(web_home: Path, hello_on_path: Path) -> None:
-    words = [sys.executable, "-m", "wspy.cli", "demo", "level", "--user", "me"]
+    words = [sys.executable, "-m", "wspy.cli", "demo", "hello", "--user", "me"]
     with started(words, web_home, PYTHONPATH=str(hello_on_path), WSPY_PASSWORD="secret") as address:
-        assert ask(address, "level", [2, "tiny.en", "demo", 0]).startswith("401")
+        assert ask(address, "hello", [0, 2, 1, "tiny.en", "demo", 0]).startswith("401")
         body = b"username=me&password=secret"
         with urllib.request.urlopen(f"{address}/login", body, timeout=30) as answer:
             cookies = "; ".join(value.partition(";")[0] for value in answer.headers.get_all("Set-Cookie"))
-        name = "level." + "A" * 22
+        name = "hello." + "A" * 22
         assert get(address, f"/run/{name}/report.html")[0] == 401
         assert get(address, f"/run/{name}/report.html", cookies)[0] == 404
 
 
 @pytest.mark.real
 def test_nothing_of_the_visitors_stays_when_the_app_ends(web_home: Path, hello_on_path: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "wspy.cli", "demo", "level"]
+    words = [sys.executable, "-m", "wspy.cli", "demo", "hello"]
     with started(words, web_home, PYTHONPATH=str(hello_on_path), TMPDIR=str(tmp_path)) as address:
-        assert ask_level(address)
-        assert list(tmp_path.glob("wspy-web-*/runs/level.*"))
+        assert ask_hello(address)
+        assert list(tmp_path.glob("wspy-web-*/runs/hello.*"))
     assert list(tmp_path.glob("wspy-*")) == []
 
 
@@ -187,7 +187,7 @@ def test_words_of_others_stay_words() -> None:
         words_html([(ATTACK, ATTACK)], hint=ATTACK),
         sound_html(mel, 1.0, [(0.1, 0.5, ATTACK)]),
         map_html([(0, 0, ATTACK, ATTACK), (1, 1, "none", "x")], ATTACK, caption=ATTACK),
-        _welcome({ATTACK: Evil}),  # type: ignore[dict-item]
+        welcome({ATTACK: Evil}),  # type: ignore[dict-item]
     ]
     for made in shown:
         assert "<script" not in made and 'alert("1")' not in made

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import wspy
-from wspy.cli import atlas, corpus, demo, models, plugins, runs
+from wspy.cli import atlas, corpus, demo, models, new_plugin, plugins, runs
 from wspy.cli.plain import plain
 from wspy.errors import NotWritable, UnknownAnalysis, WspyError
 from wspy.files import home
@@ -142,7 +142,10 @@ def _root(
 class _Commands(TyperGroup):
     """Lists the commands in the order in which a newcomer needs them, then those of plugins."""
 
-    order = ("analyze", "demo", "analyses", "corpus", "atlas", "models", "sites", "runs", "report", "plugins")
+    order = (
+        *("analyze", "demo", "analyses", "corpus", "atlas", "models", "sites", "runs", "report"),
+        *("plugins", "new-plugin", "doctor"),
+    )
 
     def list_commands(self, ctx: object) -> list[str]:
         names = self.commands
@@ -160,6 +163,7 @@ def build_app(words: Sequence[str]) -> typer.Typer:
     analyses = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Ask one question about the model.")
     app.add_typer(analyses, name="analyze")
     plugins.add_commands(app)
+    new_plugin.add_commands(app)
     runs.add_commands(app)
     models.add_commands(app)
     demo.add_commands(app)

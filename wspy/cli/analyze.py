@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from wspy.analysis import AnyAnalysis
+from wspy.analysis import AnyAnalysis, Inputs
 from wspy.cli.options import AsJson, ModelName, Quiet, corpus_names
 from wspy.cli.progress import shown_progress
 from wspy.cli.runs import print_record
@@ -37,15 +37,30 @@ def _command(analysis: type[AnyAnalysis]) -> Callable[..., None]:
     fields = input_fields(analysis.Inputs)
 
     def command(**given: object) -> None:
-        common = Common.take(given)
-        values = {field.name: _value(field, given[field.name]) for field in fields if given[field.name] is not None}
-        run_and_print(analysis(), values, common)
+        run_and_print(analysis(), _values(fields, given), Common.take(given))
 
     parameters = [_parameter(field) for field in sorted(fields, key=lambda field: not field.required)]
     parameters += _COMMON
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def inputs_of_words(analysis: type[AnyAnalysis], words: Sequence[str]) -> Inputs:
+    """What the words after `wspy analyze NAME` ask of an analysis, which is not run.
+
+    Raises:
+        Exception: the command line would refuse them.
+    """
+    command = typer.main.get_command(_alone(analysis))
+    context = command.make_context(analysis.name, list(words))
+    return validated(analysis(), _values(input_fields(analysis.Inputs), context.params))
+
+
+def _alone(analysis: type[AnyAnalysis]) -> typer.Typer:
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    add_analysis(app, analysis)
+    return app
 
 
 # --- one input --------------------------------------------------------------------------------------------
@@ -110,6 +125,11 @@ def _default_text(field: InputField) -> str:
     if isinstance(field.default, bool):
         return f"--{'' if field.default else 'no-'}{field.name.replace('_', '-')}"
     return ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
+
+
+def _values(fields: Sequence[InputField], given: Mapping[str, object]) -> dict[str, object]:
+    """What was typed, by input; what was left out is not among it."""
+    return {field.name: _value(field, given[field.name]) for field in fields if given[field.name] is not None}
 
 
 def _value(field: InputField, given: object) -> object:

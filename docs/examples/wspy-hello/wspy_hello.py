@@ -1,64 +1,128 @@
-"""How loud the clips of a corpus are.
+"""Which clips move a layer of the encoder most, and when.
 
-Question: which clips are loudest, and by how much?
+Question: at which moments of the corpus is the residual stream after a block largest?
 
-Method: the level of a clip is 20 log10 of the root mean square of its samples, in dB relative to full scale.
+Formula: at each frame of 20 ms, the root mean square over the `d_model` units of the site `encoder.blocks.LAYER`. The
+peak of a clip is the highest of its frames.
 
-How it can mislead: silence around the speech lowers the level of a clip, however loud the speech is.
+How it can mislead: a few units of the residual stream are large all the time, and the stream grows from block to block
+whatever is heard; so compare clips within a layer, and not layers with each other.
 
-Example: `wspy analyze level --top 5`.
+Example: `wspy analyze hello --layer 2`, or `wspy.analyze("hello", layer=2)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 import wspy
-from wspy.fields import Count
+from wspy.errors import OutOfRange
+from wspy.fields import Count, Layer
 
-QUIETEST_DBFS = -120.0
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
 
 
-class Level(wspy.Analysis["Level.Inputs", "Level.Result"]):
-    """The loudest clips, with audio."""
+class Peak(BaseModel):
+    """The strongest moment of one clip."""
+
+    clip: str = Field(description="Id of the clip.")
+    text: str | None = Field(description="What is said in it; null where nobody knows.")
+    rms: float = Field(description="Root mean square of the residual stream at the peak, in the site's own units.")
+    at_s: float = Field(description="When, in seconds from the clip's start.")
+    sound: wspy.Media = Field(description="The clip, as WAV.")
+
+
+class Hello(wspy.Analysis["Hello.Inputs", "Hello.Result"]):
+    """The clips at which a layer is loudest, to look at and to listen to."""
 
     api = 1
-    name = "level"
-    summary = "How loud the clips of a corpus are."
+    name = "hello"
+    summary = "Which clips move a layer of the encoder most, and when."
 
     class Inputs(wspy.Inputs):
-        top: Count = Field(5, description="How many of the loudest clips to show.")
+        layer: Layer = Field(0, description="Block of the encoder, counted from 0.")
+        clips: Count = Field(20, description="How many clips to hear, spread evenly over the corpus.")
+        top: Count = Field(3, le=20, description="How many of the strongest to show, 1 to 20.")
 
     class Result(wspy.Result):
-        clips: tuple[str, ...] = Field(description="Ids of the loudest clips, loudest first.")
-        levels_dbfs: tuple[float, ...] = Field(description="Their levels in dB relative to full scale.")
-        loudest: wspy.Media = Field(description="Sound of the loudest clip.")
+        site: str = Field(description="Module path of the activations.")
+        n_heard: int = Field(description="Clips that were heard.")
+        peaks: tuple[Peak, ...] = Field(description="The strongest clips, strongest first.")
+        curves: wspy.Media = Field(description="Root mean square per frame, by the path of a peak's sound (.npz).")
 
-    def run(self, inputs: Level.Inputs, context: wspy.Context) -> Level.Result:
-        import numpy as np  # heavy libraries are imported here, so that `wspy --help` stays fast
+    def run(self, inputs: Hello.Inputs, context: wspy.Context) -> Hello.Result:
+        import numpy as np  # heavy libraries are imported here, so that `wspy --help` stays quick
 
-        levels = {}
-        for clip in context.progress.track(context.corpus.clips, "Measuring clips"):
-            rms = float(np.sqrt(np.mean(context.audio(clip).astype(np.float64) ** 2)))
-            levels[clip] = 20 * np.log10(rms) if rms > 0 else QUIETEST_DBFS
-        loudest = sorted(levels, key=lambda clip: -levels[clip])[: inputs.top]
-        return Level.Result(
-            clips=tuple(clip.id for clip in loudest),
-            levels_dbfs=tuple(round(levels[clip], 2) for clip in loudest),
-            loudest=context.save("loudest.wav", context.audio(loudest[0])),
+        from wspy.audio import frame_to_s
+
+        n_layers = context.reference.dims.n_audio_layer
+        if inputs.layer >= n_layers:  # what cannot be answered is refused, with what can
+            raise OutOfRange("Layer", inputs.layer, 0, n_layers - 1, context.reference.name)
+        site, clips = f"encoder.blocks.{inputs.layer}", context.corpus.clips
+        chosen = [clips[at] for at in np.linspace(0, len(clips) - 1, min(inputs.clips, len(clips))).astype(int)]
+        heard = {}
+        for clip in context.progress.track(chosen, "Listening to clips"):
+            heard[clip] = loudness(context.model, site, context.audio(clip))
+        strongest = sorted(heard, key=lambda clip: -float(heard[clip].max()))[: inputs.top]
+        peaks, curves = [], {}
+        for number, clip in enumerate(strongest, 1):
+            sound, frame = context.save(f"clips/{number}.wav", context.audio(clip)), int(heard[clip].argmax())
+            rms, text = float(heard[clip][frame]), context.corpus.text(clip)
+            peaks.append(Peak(clip=clip.id, text=text, rms=rms, at_s=frame_to_s(frame), sound=sound))
+            curves[sound.path] = heard[clip]
+        kept = context.save("curves.npz", curves)
+        return Hello.Result(site=site, n_heard=len(chosen), peaks=tuple(peaks), curves=kept)
+
+    def view(self, result: Hello.Result) -> list[wspy.Block]:
+        import numpy as np
+
+        from wspy.audio import FRAME_S
+        from wspy.figures import Curve, bars, curves
+
+        columns = (
+            wspy.Column(name="clip"),
+            wspy.Column(name="RMS", description="Root mean square over the units of the residual stream, at the peak."),
+            wspy.Column(name="at", unit="s"),
+            wspy.Column(name="text"),
         )
-
-    def view(self, result: Level.Result) -> list[wspy.Block]:
-        columns = (wspy.Column(name="clip"), wspy.Column(name="level", unit="dBFS", decimals=1))
-        rows = tuple(zip(result.clips, result.levels_dbfs, strict=True))
-        return [
-            wspy.Table(title="Loudest clips", columns=columns, rows=rows),
-            wspy.Audio(title=f"Loudest: {result.clips[0]}", path=result.loudest.path),
+        rows = tuple((peak.clip, peak.rms, peak.at_s, peak.text) for peak in result.peaks)
+        ids, strengths = [peak.clip for peak in result.peaks], [peak.rms for peak in result.peaks]
+        blocks: list[wspy.Block] = [
+            wspy.Text(markdown=f"`{result.site}` at its loudest in {result.n_heard} clips."),
+            wspy.Table(title="Strongest clips", columns=columns, rows=rows),
+            bars("Peaks", ids, strengths, x_title="RMS", y_title="clip"),
         ]
+        with np.load(result.file(result.curves)) as stored:
+            for peak in result.peaks:
+                rms = stored[peak.sound.path]
+                line = Curve(result.site, (FRAME_S * np.arange(len(rms))).tolist(), rms.tolist())
+                # Its x axis is the sound's own time, so a cursor runs along it while the sound plays.
+                picture = curves(f"Layer over {peak.clip}", [line], x_title="time (s)", y_title="RMS")
+                title = f"{peak.clip}, strongest at {peak.at_s:.2f} s"
+                blocks.append(wspy.Audio(title=title, path=peak.sound.path, figure=picture))
+        return blocks
+
+
+def loudness(model: wspy.Model, site: str, samples: Float32[np.ndarray, " sample"]) -> Float32[np.ndarray, " frame"]:
+    """Root mean square of a site over its units, at each frame of the clip; what is padding is left out."""
+    import torch
+
+    from wspy.audio import log_mel, n_frames
+    from wspy.model import encode
+
+    mel = torch.from_numpy(log_mel(samples, n_mels=model.dims.n_mels))
+    with torch.inference_mode(), wspy.capture(model, site) as cache:
+        encode(model, mel[None], stop_after=site)  # what lies deeper is not computed
+    heard = cache[site][0, : n_frames(len(samples))]  # frame d_model
+    rms: Float32[np.ndarray, " frame"] = heard.pow(2).mean(dim=-1).sqrt().cpu().numpy()
+    return rms
 
 
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
-    register(Level)
+    register(Hello)

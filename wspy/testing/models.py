@@ -1,4 +1,4 @@
-"""What tests of wspy and of its plugins need."""
+"""A small Whisper for tests."""
 
 from __future__ import annotations
 
