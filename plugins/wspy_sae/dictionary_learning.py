@@ -115,7 +115,8 @@ def write(dictionary: Dictionary, folder: Path) -> None:
     config = dictionary.config
     first = dictionary.threshold[0]
     one_for_all = config.k is not None and bool(first >= 0) and bool((dictionary.threshold == first).all())
-    kind = _class_for(config.architecture, uniform=one_for_all)
+    unit_rows = bool(((dictionary.W_dec.norm(dim=1) - 1).abs() < 1e-5).all())
+    kind = _class_for(config.architecture, one_for_all=one_for_all, unit_rows=unit_rows)
     centred = bias_for_input(dictionary, centred=True)
     linear = {
         "encoder.weight": dictionary.W_enc.t(),
@@ -132,6 +133,9 @@ def write(dictionary: Dictionary, folder: Path) -> None:
         }
     elif kind == "AutoEncoder":
         weights = {**linear, "bias": dictionary.b_dec}
+    elif kind == "AutoEncoderNew":
+        bias = bias_for_input(dictionary, centred=False)
+        weights = {**linear, "encoder.bias": bias, "decoder.bias": dictionary.b_dec}
     else:
         threshold = first if kind == "BatchTopKSAE" else torch.tensor(-1.0)
         assert config.k is not None
@@ -152,7 +156,9 @@ def write(dictionary: Dictionary, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(cfg, indent=1), encoding="utf-8")
 
 
-def _class_for(architecture: Architecture, *, uniform: bool) -> str:
+def _class_for(architecture: Architecture, *, one_for_all: bool, unit_rows: bool) -> str:
     if architecture == "jumprelu":
-        return "BatchTopKSAE" if uniform else "JumpReluAutoEncoder"
-    return "AutoEncoderTopK" if architecture == "topk" else "AutoEncoder"
+        return "BatchTopKSAE" if one_for_all else "JumpReluAutoEncoder"
+    if architecture == "topk":
+        return "AutoEncoderTopK"
+    return "AutoEncoder" if unit_rows else "AutoEncoderNew"  # whose reader leaves the rows as they are

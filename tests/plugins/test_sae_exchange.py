@@ -330,17 +330,26 @@ def test_gated_and_plain_ones_of_dictionary_learning(reference, tmp_path):
     assert_same(f * lengths, f @ weights["decoder.weight"].t() + plain["bias"], again)
 
 
-@pytest.mark.parametrize("architecture", ["jumprelu", "topk", "relu", "thresholds"])
+@pytest.mark.parametrize("architecture", ["jumprelu", "topk", "relu", "thresholds", "long rows"])
 @pytest.mark.parametrize("centred", [True, False])
 def test_there_and_back_through_dictionary_learning(reference, architecture, centred, tmp_path):
-    own = made(reference, architecture.replace("thresholds", "jumprelu"), apply_b_dec_to_input=centred)
+    kinds = {"thresholds": "jumprelu", "long rows": "relu"}
+    own = made(reference, kinds.get(architecture, architecture), apply_b_dec_to_input=centred)
+    if architecture == "long rows":
+        own.W_dec.mul_(torch.linspace(0.5, 2, 96)[:, None])
     if architecture == "thresholds":
         own.threshold.copy_(torch.linspace(0.1, 1, 96))
     save_dictionary(own, "mine")
     folder = export_dictionary("mine", tmp_path / "there", "dictionary-learning")
     said = json.loads((folder / "config.json").read_text())["trainer"]
-    classes = {"jumprelu": "BatchTopKSAE", "topk": "AutoEncoderTopK", "relu": "AutoEncoder"}
-    assert said["dict_class"] == classes.get(architecture, "JumpReluAutoEncoder")
+    classes = {
+        "jumprelu": "BatchTopKSAE",
+        "topk": "AutoEncoderTopK",
+        "relu": "AutoEncoder",
+        "thresholds": "JumpReluAutoEncoder",
+        "long rows": "AutoEncoderNew",
+    }
+    assert said["dict_class"] == classes[architecture]
     assert (said["activation_dim"], said["dict_size"], said["submodule_name"]) == (D_IN, 96, SITE)
     back = brought(folder, reference).dictionary
     assert_same(back.encode(activations()), back(activations()), own)
