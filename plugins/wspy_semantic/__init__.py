@@ -7,7 +7,7 @@ the clips and tokens with the most extreme activations, and for every word of th
 `words` with the highest (or lowest) activation are the neuron's top words. How alike they are is the mean similarity
 over all their pairs: of meaning, by a small sentence-embedding model that read each word alone; of sound, by the edit
 distance of their phones. The control draws as many words of about the same frequency at random, many times; p is the
-share of draws that are as alike.
+share of draws that are as alike. `semantic-layer` asks the same of every neuron of a layer.
 
 How it can mislead: a small corpus has few words, so the top words are the best of a poor choice. Frequent words are
 heard in more places, hence the control of equal frequency. Words that look alike also sound alike, and inflections
@@ -28,6 +28,8 @@ import wspy
 from wspy.fields import Count, Layer, Unit
 from wspy.units import UnitResult
 
+Measure = Literal["meaning", "sound", "spelling"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +48,7 @@ class WordActivation(_Part):
 class Alikeness(_Part):
     """How alike the top words are, next to random words of equal frequency."""
 
-    measure: Literal["meaning", "sound", "spelling"] = Field(description="What is compared.")
+    measure: Measure = Field(description="What is compared.")
     n_words: int = Field(description="Top words that the measure knows.")
     top_words: float = Field(description="Mean similarity over all pairs of top words, at most 1.")
     random_words: float = Field(description="The same for random words of equal frequency, mean over draws.")
@@ -55,18 +57,31 @@ class Alikeness(_Part):
     p: float = Field(description="Share of draws that are as alike as the top words.")
 
 
+class Opposite(_Part):
+    """The words in the other direction."""
+
+    top_words: tuple[WordActivation, ...] = Field(description="The words with the most extreme activation.")
+    mean_words: tuple[WordActivation, ...] = Field(
+        description="The words with the most extreme mean activation among those that occur at least twice."
+    )
+    alike: tuple[Alikeness, ...] = Field(description="One per measure; empty where fewer than three words are known.")
+
+
 class SemanticResult(UnitResult):
     """What a decoder neuron responds to, word by word."""
 
     texts: Literal["corpus", "whisper", "mixed"] = Field(
         description="Where the texts come from: the corpus, Whisper's own transcripts where it has none, or both."
     )
-    top_words: tuple[WordActivation, ...] = Field(description="The words with the most extreme activation.")
+    top_words: tuple[WordActivation, ...] = Field(
+        description="The words with the highest activation; with sign negative, the lowest."
+    )
     mean_words: tuple[WordActivation, ...] = Field(
-        description="The words with the most extreme mean activation among those that occur at least twice."
+        description="The words with the most extreme mean in that direction among those that occur at least twice."
     )
     n_words: int = Field(description="Distinct words that were heard.")
     alike: tuple[Alikeness, ...] = Field(description="One per measure; empty where fewer than three words are known.")
+    opposite: Opposite | None = Field(description="The words with the lowest activation, where both were asked for.")
 
 
 class Semantic(wspy.Analysis["Semantic.Inputs", SemanticResult]):
@@ -98,6 +113,82 @@ class Semantic(wspy.Analysis["Semantic.Inputs", SemanticResult]):
         return page(result)
 
 
+Kind = Literal["meaning", "sound", "both", "neither"]
+
+
+class NeuronWords(_Part):
+    """One neuron's top words, and in what they are alike."""
+
+    idx: int = Field(description="Neuron within the block's MLP.")
+    words: tuple[str, ...] = Field(description="Its top words, the most extreme first.")
+    alike: tuple[Alikeness, ...] = Field(description="One per measure that knows at least three of them.")
+    kind: Kind = Field(
+        description="In which of meaning and sound the top words are alike beyond chance, at the false discovery rate."
+    )
+
+
+class MeasureCount(_Part):
+    """How many neurons have top words that are alike in one measure."""
+
+    measure: Measure = Field(description="What is compared.")
+    n: int = Field(description="Neurons that could be compared: they rise above zero, and their words are known.")
+    n_p05: int = Field(description="Those with p below 0.05, of which chance alone gives one in twenty.")
+    n_found: int = Field(description="Those that count at a false discovery rate of 5 % over the layer.")
+    top_words: float = Field(description="Mean similarity of top words, over these neurons.")
+    random_words: float = Field(description="The same for random words of equal frequency.")
+
+
+class SemanticLayerResult(wspy.Result):
+    """In what the top words of each neuron of a layer are alike, and how many neurons that makes."""
+
+    model: str = Field(description="Name of the model.")
+    corpus: str = Field(description="Name of the corpus.")
+    site: str = Field(description="Module path of the neurons.")
+    texts: Literal["corpus", "whisper", "mixed"] = Field(description="Where the texts come from.")
+    sign: Literal["positive", "negative"] = Field(description="Which activations were looked at.")
+    n_words: int = Field(description="Distinct words that were heard.")
+    n_top: int = Field(description="Top words that were compared.")
+    units: tuple[NeuronWords, ...] = Field(description="Every neuron that could be compared, in order.")
+    counts: tuple[MeasureCount, ...] = Field(description="One per measure.")
+    random_weights: tuple[MeasureCount, ...] = Field(
+        description="The same for the model with its weights shuffled; empty where it was not asked for."
+    )
+    kinds: dict[Kind, int] = Field(description="How many neurons are alike in what, each counted once.")
+    random_kinds: dict[Kind, int] = Field(description="The same with shuffled weights; empty without them.")
+
+
+class SemanticLayer(wspy.Analysis["SemanticLayer.Inputs", SemanticLayerResult]):
+    """Of a layer of the decoder: how many neurons have top words that share a meaning, beyond chance."""
+
+    api = 1
+    name = "semantic-layer"
+    summary = "How many decoder neurons of a layer respond to words that share meaning or sound."
+
+    class Inputs(wspy.Inputs):
+        layer: Layer = Field(0, description="Block of the decoder, counted from 0.")
+        neurons: Count | None = Field(None, description="Look at so many, the first ones; at all if left out.")
+        words: Count = Field(20, le=100, description="How many top words of each neuron to compare, 1 to 100.")
+        sign: Literal["positive", "negative"] = Field(
+            "positive", description="Words with the highest activations, or with the lowest."
+        )
+        random_weights: bool = Field(
+            True, description="Do the same with the model's weights shuffled: what the method finds where nothing is."
+        )
+
+    Result = SemanticLayerResult
+
+    def run(self, inputs: SemanticLayer.Inputs, context: wspy.Context) -> SemanticLayerResult:
+        from wspy_semantic.layer import read_layer
+
+        return read_layer(inputs, context)
+
+    def view(self, result: SemanticLayerResult) -> list[wspy.Block]:
+        from wspy_semantic.layer_page import page
+
+        return page(result)
+
+
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
     register(Semantic)
+    register(SemanticLayer)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import wspy
 from wspy.figures import bars
 from wspy.units import unit_page
-from wspy_semantic import SemanticResult, WordActivation
+from wspy_semantic import Alikeness, SemanticResult, WordActivation
 
+_DIRECTION = {"positive": "highest", "negative": "lowest"}
 _SOURCES = {
     "corpus": "The texts are those of the corpus.",
     "whisper": "The corpus has no texts: **these are Whisper's own transcripts**, errors included.",
@@ -17,21 +18,33 @@ _SOURCES = {
 def page(result: SemanticResult) -> list[wspy.Block]:
     """The summary of the unit's page, then words and transcripts, then the rest of that page."""
     summary, *rest = unit_page(result)
-    blocks: list[wspy.Block] = [summary, _verdict(result)]
+    first, *second = (_DIRECTION[sign.sign] for sign in result.signs)
+    blocks: list[wspy.Block] = [summary, _verdict(result, first)]
     if result.alike:
-        blocks.append(_alike(result))
-    blocks += [
-        _words("Words with the most extreme activation", result.top_words),
-        _words("Words with the most extreme mean, of those that occur at least twice", result.mean_words),
-        _mean_figure(result),
-    ]
-    blocks += [_transcripts(result, sign.sign) for sign in result.signs]
+        blocks.append(_alike("How alike the top words are", result.alike))
+    blocks += _direction(result, first, result.top_words, result.mean_words)
+    blocks.append(_transcripts(result, result.signs[0].sign))
+    if result.opposite and second:
+        if result.opposite.alike:
+            blocks.append(_alike(f"How alike the words with the {second[0]} activation are", result.opposite.alike))
+        blocks += _direction(result, second[0], result.opposite.top_words, result.opposite.mean_words)
+        blocks.append(_transcripts(result, result.signs[1].sign))
     return [*blocks, *rest]
 
 
-def _verdict(result: SemanticResult) -> wspy.Text:
+def _direction(
+    result: SemanticResult, direction: str, top: tuple[WordActivation, ...], mean: tuple[WordActivation, ...]
+) -> list[wspy.Block]:
+    return [
+        _words(f"Words with the {direction} activation", top),
+        _words(f"Words with the {direction} mean, of those that occur at least twice", mean),
+        _mean_figure(result, f"Mean activation at the words with the {direction} activation", top),
+    ]
+
+
+def _verdict(result: SemanticResult, direction: str) -> wspy.Text:
     named = ", ".join(word.word for word in result.top_words)
-    told = [f"Top words of {result.n_words:,}: {named}.", _SOURCES[result.texts]]
+    told = [f"Of {result.n_words:,} words, those with the {direction} activation: {named}.", _SOURCES[result.texts]]
     for found in result.alike:
         verb = "more alike" if found.p < 0.05 else "not more alike"
         told.append(
@@ -43,9 +56,9 @@ def _verdict(result: SemanticResult) -> wspy.Text:
     return wspy.Text(markdown="\n\n".join(told))
 
 
-def _alike(result: SemanticResult) -> wspy.Table:
+def _alike(title: str, alike: tuple[Alikeness, ...]) -> wspy.Table:
     return wspy.Table(
-        title="How alike the top words are",
+        title=title,
         columns=(
             wspy.Column(
                 name="in", description="meaning: cosine of sentence embeddings; sound, spelling: edit distance."
@@ -57,7 +70,7 @@ def _alike(result: SemanticResult) -> wspy.Table:
             wspy.Column(name="to", decimals=3, description="97.5 % quantile."),
             wspy.Column(name="p", decimals=3, description="Share of draws as alike as the top words."),
         ),
-        rows=tuple((f.measure, f.n_words, f.top_words, f.random_words, f.low, f.high, f.p) for f in result.alike),
+        rows=tuple((f.measure, f.n_words, f.top_words, f.random_words, f.low, f.high, f.p) for f in alike),
     )
 
 
@@ -75,10 +88,9 @@ def _words(title: str, words: tuple[WordActivation, ...]) -> wspy.Table:
     )
 
 
-def _mean_figure(result: SemanticResult) -> wspy.Figure:
-    words = result.top_words
+def _mean_figure(result: SemanticResult, title: str, words: tuple[WordActivation, ...]) -> wspy.Figure:
     return bars(
-        "Mean activation at the top words",
+        title,
         [f"{word.word} ({word.count})" for word in words],
         [word.mean for word in words],
         lower=[word.minimum for word in words],
@@ -91,9 +103,8 @@ def _mean_figure(result: SemanticResult) -> wspy.Figure:
 
 def _transcripts(result: SemanticResult, sign: str) -> wspy.Table:
     found = next(each for each in result.signs if each.sign == sign)
-    direction = {"positive": "highest", "negative": "lowest"}[sign]
     return wspy.Table(
-        title=f"Transcripts at the {direction} activations",
+        title=f"Transcripts at the {_DIRECTION[sign]} activations",
         columns=(
             wspy.Column(name="activation", decimals=3),
             wspy.Column(name="transcript", description="The word at the peak stands in brackets."),

@@ -12,7 +12,10 @@ from wspy.corpus import Clip, Corpus
 from wspy.errors import OutOfRange
 from wspy.model import Model
 from wspy.testing import tiny_whisper
-from wspy_semantic import SemanticResult
+from wspy_semantic import Semantic, SemanticLayerResult, SemanticResult
+from wspy_semantic.alike import DRAWS, Similarities, equally_frequent
+
+pytestmark = pytest.mark.session_home  # one atlas for all
 
 LAYER, IDX = 0, 7
 COLOURS = ("red", "blue", "green", "yellow", "brown", "black")
@@ -67,9 +70,76 @@ def test_the_planted_concept_is_found_word_by_word(model, corpus):
     assert result.n_words == len(COLOURS) + len(OTHERS) and result.texts == "corpus"
     for word in result.top_words:
         assert word.minimum <= word.mean <= word.maximum
+    for shown in result.mean_words:
+        assert shown.count >= 2
     alike = {found.measure: found for found in result.alike}
     assert alike["meaning"].p < 0.05
     assert alike["meaning"].top_words > alike["meaning"].high > alike["meaning"].random_words
+
+
+def test_both_directions_have_words_of_their_own(model, corpus):
+    both = analyze(model, corpus, words=6)
+    assert both.opposite is not None and not {word.word for word in both.opposite.top_words} & set(COLOURS)
+    lowest = [word.minimum for word in both.opposite.top_words]
+    assert lowest == sorted(lowest)
+    negative = analyze(model, corpus, words=6, sign="negative")
+    assert negative.top_words == both.opposite.top_words and negative.opposite is None
+    blocks = Semantic().view(both)
+    titles = [getattr(block, "title", "") for block in blocks]
+    for direction in ("highest", "lowest"):
+        assert f"Words with the {direction} activation" in titles
+        assert f"Transcripts at the {direction} activations" in titles
+    assert "**" in blocks[0].markdown or blocks[0].markdown.startswith("# Neuron 7")
+
+
+def test_a_layer_has_the_planted_neuron_and_little_else(model, corpus):
+    result = wspy.analyze("semantic-layer", words=6, model=model, corpus=corpus)
+    assert isinstance(result, SemanticLayerResult)
+    units = {unit.idx: unit for unit in result.units}
+    assert set(units[IDX].words) == set(COLOURS)
+    one = analyze(model, corpus, words=6, sign="positive")
+    for survey, single in zip(units[IDX].alike, one.alike, strict=True):
+        assert survey.top_words == single.top_words and survey.measure == single.measure
+    assert sum(result.kinds.values()) == len(units) == result.counts[0].n
+    (meaning,) = (count for count in result.random_weights if count.measure == "meaning")
+    assert meaning.n > 100 and meaning.n_p05 < 0.25 * meaning.n  # shuffled weights know no meaning
+    # Colours point far away from all other words, so many neurons answer to them; the planted one does it purely.
+    few = wspy.analyze("semantic-layer", words=6, neurons=IDX + 1, random_weights=False, model=model, corpus=corpus)
+    assert [unit.idx for unit in few.units][-1] == IDX and few.random_weights == () and len(few.units) <= IDX + 1
+    assert units[IDX].alike[0].p < 1e-3 and units[IDX].kind in ("meaning", "both")
+
+
+def test_random_words_are_as_frequent_and_never_the_same_twice():
+    rng = np.random.default_rng(0)
+    counts = np.sort(rng.integers(1, 2000, size=3000))
+    known = rng.random(3000) < 0.9
+    chosen = np.flatnonzero(known)[[0, 5, 900, 1500, -1]]
+    drawn = equally_frequent(counts, chosen, known, DRAWS, rng)
+    assert drawn.shape == (DRAWS, 5) and known[drawn].all()
+    assert all(len(set(row)) == 5 for row in drawn.tolist())
+    # Each draw has one word near each chosen one; in which column does not matter.
+    assert np.abs(np.sort(counts[drawn], axis=1) - counts[chosen]).max() < 200
+    # Where all words are equally frequent, none is favoured for its place in the alphabet.
+    equal = np.ones(1000, np.int64)
+    near = [equally_frequent(equal, np.array([500]), equal > 0, 5, np.random.default_rng(n)).ravel() for n in range(60)]
+    assert np.ptp(near) > 800
+
+
+def test_alike_words_are_told_from_random_ones():
+    """The first ten words are alike; any ten others are not."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(0, 0.1, size=(400, 400)).astype(np.float32)
+    matrix = (matrix + matrix.T) / 2
+    matrix[:10, :10] += 0.5
+    likeness = Similarities("meaning", matrix, np.arange(400) != 3, rng.integers(1, 5, size=400))
+    found = likeness.compare(np.arange(10), rng)
+    assert found is not None and found.n_words == 9 and found.p == pytest.approx(1 / (1 + DRAWS))
+    kept = [0, 1, 2, *range(4, 10)]
+    pairs = [matrix[a, b] for a in kept for b in kept if a < b]
+    assert found.top_words == pytest.approx(np.mean(pairs), abs=1e-5)
+    p = [likeness.compare(rng.choice(np.arange(10, 400), 10, replace=False), rng).p for _ in range(40)]
+    assert 0.3 < np.mean(p) < 0.7
+    assert likeness.compare(np.array([3, 5, 6]), rng) is None  # two that are known make one pair
 
 
 def test_transcripts_stand_around_the_word_in_brackets(model, corpus):
