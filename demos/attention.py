@@ -8,6 +8,11 @@ from __future__ import annotations
 import html
 from collections.abc import AsyncIterator
 
+from wspy.web import open_early
+
+if __name__ == "__main__":
+    opening = open_early("Attention")  # a page that is there while the rest is imported
+
 import gradio as gr
 import numpy as np
 

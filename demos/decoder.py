@@ -9,6 +9,11 @@ from __future__ import annotations
 import html
 from collections.abc import AsyncIterator
 
+from wspy.web import open_early
+
+if __name__ == "__main__":
+    opening = open_early("Decoder")  # a page that is there while the rest is imported
+
 import gradio as gr
 
 from wspy.web import Studio, blocks, forget_leavers, launch_options, picker, title_html

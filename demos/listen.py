@@ -10,6 +10,11 @@ import csv
 import sys
 from collections.abc import AsyncIterator
 
+from wspy.web import open_early
+
+if __name__ == "__main__":
+    opening = open_early("Listen")  # a page that is there while the rest is imported
+
 import gradio as gr
 import numpy as np
 

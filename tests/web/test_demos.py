@@ -117,5 +117,7 @@ def test_listen_opens_neurons_from_map_table_and_address(web_home: Path, page: P
         page.locator("#neurons").get_by_text("5", exact=True).first.click()
         frame.get_by_text("Neuron 5 of encoder.blocks.1.mlp.1").first.wait_for()
         player = frame.locator("audio").first
-        player.evaluate("a => new Promise((go) => { a.readyState ? go() : a.onloadedmetadata = go; a.load(); })")
+        player.evaluate(
+            "a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })"
+        )
         assert player.evaluate("a => a.duration") > 0.5

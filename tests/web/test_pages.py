@@ -11,9 +11,10 @@ import pytest
 from pydantic import Field
 
 import wspy
-from wspy.web.app import build_app, page_path
+from wspy.web.app import build_app
 from wspy.web.page import analysis_page
 from wspy.web.studio import Studio
+from wspy.web.welcome import page_path
 
 if TYPE_CHECKING:
     from gradio.components import Component

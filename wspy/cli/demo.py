@@ -77,12 +77,20 @@ def demo(
     check_device_name(device)
     password = _password() if user else None
 
-    from wspy.web import Server, Settings, Studio, build_app, serve
+    from wspy.web import Server, open_early
+    from wspy.web.welcome import navigation, welcome
+
+    chosen = {analysis: known[analysis]} if analysis else dict(sorted(known.items()))
+    server = Server(host, port, share, user, password)
+    # Who has not signed in is not told what there is.
+    head = "" if user or analysis else navigation(list(chosen), "") + welcome(chosen)
+    open_early(analysis or "wspy", head, server=server)
+
+    from wspy.web import Settings, Studio, build_app, serve  # from here on, gradio is imported
 
     settings = Settings(allow_writes=allow_writes, max_upload_mb=max_upload_mb, max_audio_s=max_audio_s, device=device)
     studio = Studio(settings)
-    chosen = {analysis: known[analysis]} if analysis else dict(sorted(known.items()))
-    serve(build_app(studio, chosen), studio, Server(host, port, share, user, password))
+    serve(build_app(studio, chosen), studio, server)
 
 
 def _password() -> str:

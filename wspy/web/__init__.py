@@ -6,9 +6,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wspy.web.address import Server
     from wspy.web.app import blocks, build_app, forget_leavers, title_html
+    from wspy.web.opening import open_early
     from wspy.web.pictures import map_html, picker, sound_html, words_html
-    from wspy.web.server import Server, launch_options, serve
+    from wspy.web.server import launch_options, serve
     from wspy.web.store import KeptRun
     from wspy.web.studio import Settings, Studio, note_html, state_html, toast
     from wspy.web.voice import example_buttons
@@ -18,11 +20,12 @@ _HOME = {
     "title_html": "wspy.web.app",
     "build_app": "wspy.web.app",
     "forget_leavers": "wspy.web.app",
+    "open_early": "wspy.web.opening",
     "map_html": "wspy.web.pictures",
     "picker": "wspy.web.pictures",
     "sound_html": "wspy.web.pictures",
     "words_html": "wspy.web.pictures",
-    "Server": "wspy.web.server",
+    "Server": "wspy.web.address",
     "launch_options": "wspy.web.server",
     "serve": "wspy.web.server",
     "KeptRun": "wspy.web.store",
@@ -45,6 +48,7 @@ __all__ = [
     "launch_options",
     "map_html",
     "note_html",
+    "open_early",
     "picker",
     "serve",
     "sound_html",

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from urllib.parse import quote
+from collections.abc import Mapping
 
 import gradio as gr
 
 from wspy.analysis import AnyAnalysis
 from wspy.web.page import analysis_page
 from wspy.web.studio import Studio
+from wspy.web.welcome import navigation, page_path, welcome
 
 TITLE = "wspy: a microscope for Whisper"
-# Addresses that gradio itself answers: an analysis of such a name gets a longer one.
-_TAKEN = frozenset(
-    [
-        "assets",
-        "config",
-        "favicon.ico",
-        "gradio_api",
-        "login",
-        "logout",
-        "manifest.json",
-        "monitoring",
-        "pwa_icon",
-        "robots.txt",
-        "run",
-        "static",
-        "svelte",
-        "theme.css",
-        "token",
-        "user",
-    ]
-)
 _CACHE_CHECK_S, _CACHE_AGE_S = 600, 3600
-
-
-def page_path(name: str) -> str:
-    """The address of an analysis' page."""
-    return f"{name}-analysis" if name in _TAKEN else name
 
 
 def build_app(studio: Studio, analyses: Mapping[str, type[AnyAnalysis]]) -> gr.Blocks:
@@ -48,15 +22,15 @@ def build_app(studio: Studio, analyses: Mapping[str, type[AnyAnalysis]]) -> gr.B
     app = blocks(TITLE if len(names) > 1 else f"{names[0]} - wspy")
     with app:
         if len(names) == 1:
-            gr.HTML(_navigation([], ""))
+            gr.HTML(navigation([], ""))
             analysis_page(studio, analyses[names[0]](), "")
         else:
-            gr.HTML(_navigation(names, ""))
-            gr.HTML(_welcome(analyses))
+            gr.HTML(navigation(names, ""))
+            gr.HTML(welcome(analyses))
     if len(names) > 1:
         for name in names:
             with app.route(name, f"/{page_path(name)}", show_in_navbar=False):
-                gr.HTML(_navigation(names, name))
+                gr.HTML(navigation(names, name))
                 analysis_page(studio, analyses[name](), page_path(name))
     forget_leavers(app, studio)
     return app
@@ -85,24 +59,3 @@ def forget_leavers(app: gr.Blocks, studio: Studio, *cancel: gr.Button) -> None:
 def title_html(title: str, text: str) -> str:
     """The head of an app."""
     return f'<header class="wspy-head"><h1>{html.escape(title)}</h1><p>{html.escape(text)}</p></header>'
-
-
-def _navigation(names: Sequence[str], here: str) -> str:
-    links = "".join(
-        f'<a href="./{quote(page_path(name))}"{" aria-current=page" if name == here else ""}>{html.escape(name)}</a>'
-        for name in names
-    )
-    return f'<nav class="wspy-nav" aria-label="Analyses"><a class="wspy-home" href="./">wspy</a>{links}</nav>'
-
-
-def _welcome(analyses: Mapping[str, type[AnyAnalysis]]) -> str:
-    cards = "".join(
-        f'<a class="wspy-card" href="./{quote(page_path(name))}"><b>{html.escape(name)}</b>'
-        f"<span>{html.escape(analysis.summary)}</span></a>"
-        for name, analysis in analyses.items()
-    )
-    return (
-        '<header class="wspy-head wspy-hero"><h1>What does Whisper hear?</h1><p>Look inside the model: its neurons, '
-        "its attention, its words. Listen to what they answer to, and read how far to trust the numbers.</p></header>"
-        f'<div class="wspy-cards">{cards}</div>'
-    )
