@@ -192,6 +192,16 @@ def test_what_training_multiplied_activations_by_is_in_the_weights(reference):
     assert torch.allclose(own(x), expected.detach(), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("architecture", ["jumprelu", "topk", "relu"])
+def test_the_files_are_those_that_are_documented(reference, architecture):
+    folder = save_dictionary(made(reference, architecture), "mine")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
+    section = page.partition("## Dictionaries")[2].partition("## Runs")[0]
+    cfg = json.loads((folder / "cfg.json").read_text())
+    said = {*cfg, *cfg["metadata"], *load_file(folder / "sae_weights.safetensors")}
+    assert not [name for name in said if f"`{name}`" not in section]
+
+
 # --- sparsify ---------------------------------------------------------------------------------------------
 
 
