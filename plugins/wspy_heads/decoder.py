@@ -71,17 +71,19 @@ def decoder(
     chosen = _fewest({name: errors[name][::2] if held_out else errors[name] for name in sets if name.startswith(FOUND)})
     found = tuple(sorted(sets[chosen]))
     shared = len(set(found) & set(published)) if published else None
+    scores = tuple(_scores(names, hits, shuffled, found, published, context.rng))
     return Decoder(
         alignment=", ".join(context.corpus.alignment_info.sources) if context.corpus.alignment_info else "",
         n_words=sum(len(target.words) for target in targets),
         n_clips=len(targets),
         tolerance_s=inputs.tolerance,
-        heads=tuple(_scores(names, hits, shuffled, found, published, context.rng)),
+        heads=scores,
         alignment_heads=found,
         dump=dump_heads(found, model.dims.n_text_layer, model.dims.n_text_head),
         published=published,
         shared=shared,
         shared_by_chance=len(found) * len(published) / len(names) if published else None,
+        published_auroc=_auroc(scores) if published else None,
         timings=tuple(_timings(sets, chosen, ranked, errors, held_out)),
         held_out=held_out,
     )
@@ -205,6 +207,13 @@ def _scores(
             chosen=name in found,
             published=name in published if published else None,
         )
+
+
+def _auroc(heads: Sequence[DecoderHead]) -> float | None:
+    """How often, of one published head and one other, the published one hits more words; ties count half."""
+    own, rest = ([head.hits for head in heads if bool(head.published) is listed] for listed in (True, False))
+    pairs = [(a > b) + 0.5 * (a == b) for a in own for b in rest]
+    return sum(pairs) / len(pairs) if pairs else None
 
 
 # --- timing words -----------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def _decoder(found: Decoder) -> list[wspy.Block]:
             "Cross-attention heads as aligners",
             found.heads,
             lambda head: head.hits,
-            "share of words",
+            "hits",
             "Share of words within which a head's attention peaks.",
         ),
     ]
@@ -169,6 +169,11 @@ def _decoder_summary(found: Decoder) -> wspy.Text:
         lines.append(
             f"The checkpoint names {len(found.published)} itself; {found.shared} of them are among those found "
             f"({found.shared_by_chance:.1f} by chance)."
+            + (
+                f" A published head hits more words than one that is not in {found.published_auroc:.0%} of the pairs."
+                if found.published_auroc is not None
+                else ""
+            )
         )
     else:
         lines.append("The checkpoint itself names none, so there is nothing to compare with.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 import wspy
-from wspy.errors import NothingAligned, OutOfRange
+from wspy.audio import SAMPLE_RATE, n_frames
+from wspy.errors import NothingAligned, OutOfRange, WindowTooWide
 from wspy.model import Model
 from wspy_heads import Heads
 from wspy_heads.decoder import decoder
@@ -17,6 +20,7 @@ def study(inputs: Heads.Inputs, context: wspy.Context) -> Heads.Result:
 
     Raises:
         OutOfRange: a layer or head that the encoder does not have.
+        WindowTooWide: heads were to be masked to a window that no clip is longer than.
         NothingAligned: only the decoder was asked for, and no clip has timed words.
     """
     chosen = _chosen(inputs, context.model)
@@ -27,6 +31,8 @@ def study(inputs: Heads.Inputs, context: wspy.Context) -> Heads.Result:
     foreign = sum(clip.language not in (None, "en") for clip in clips)
     if foreign and not context.model.is_multilingual:
         notes.append(f"{context.model.name} knows English only, and {foreign} of {len(clips)} clips are not English.")
+    if inputs.side != "decoder" and inputs.causal:
+        _require_longer(inputs.k, clips, corpus.name, notes)
     encoded = encoder(inputs, chosen, clips, context, notes) if inputs.side != "decoder" else None
     decoded = decoder(inputs, clips, context, notes) if inputs.side != "encoder" else None
     if inputs.side == "decoder" and decoded is None:
@@ -39,6 +45,16 @@ def study(inputs: Heads.Inputs, context: wspy.Context) -> Heads.Result:
         decoder=decoded,
         notes=tuple(notes),
     )
+
+
+def _require_longer(k: int, clips: Sequence[wspy.Clip], corpus: str, notes: list[str]) -> None:
+    """Refuse a causal test in which no mask hides any sound, and note the clips for which it hides padding only."""
+    lengths = [round(clip.duration_s * SAMPLE_RATE) for clip in clips]
+    covered, longest = sum(n_frames(length) <= k for length in lengths), max(lengths)
+    if covered == len(clips):
+        raise WindowTooWide(f"The longest clip of corpus {corpus!r}", n_frames(longest), longest / SAMPLE_RATE, k)
+    if covered:
+        notes.append(f"{covered} of {len(clips)} clips are no longer than {k} frames: there a mask hides padding only.")
 
 
 def _chosen(inputs: Heads.Inputs, model: Model) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 import wspy
 from wspy.audio import log_mel
 from wspy.corpus import Alignment, Clip, Corpus, Interval
-from wspy.errors import BadInput, NothingAligned, OutOfRange
+from wspy.errors import BadInput, NothingAligned, OutOfRange, WindowTooWide
 from wspy.model import Model, Transcription, attention_bias, band_bias, encode, for_heads, patch
 from wspy.testing import tiny_whisper
 from wspy_heads import Heads
@@ -210,6 +210,15 @@ def test_a_peak_is_the_centre_of_its_frame():
     weights[0, 1, 10:20], weights[0, 2, 30:40] = 1.0, 1.0
     (times,) = peak_times(weights, [1, 2, 3])
     assert 0.2 <= times[0] <= 0.4 and 0.6 <= times[1] <= 0.8
+
+
+def test_a_mask_that_hides_padding_only_is_refused_or_noted(model, corpus, written):
+    with pytest.raises(WindowTooWide, match=r"longest clip of corpus 'words' has 100 frames \(2\.00 s\).* k below 100"):
+        wspy.analyze("heads", side="encoder", k=100, model=model, corpus=corpus)
+    mixed = Corpus.in_memory("mixed", [(noise(0, 0.5), Clip("a"), None), (noise(1), Clip("b"), None)])
+    result = wspy.analyze("heads", side="encoder", k=30, layers=[1], heads=[0], model=model, corpus=mixed)
+    assert "1 of 2 clips are no longer than 30 frames: there a mask hides padding only." in result.notes
+    assert wspy.analyze("heads", side="encoder", k=100, causal=False, model=model, corpus=corpus).encoder is not None
 
 
 @pytest.mark.parametrize(

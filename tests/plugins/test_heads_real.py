@@ -24,7 +24,8 @@ def test_the_published_alignment_heads_of_tiny_en_are_better_aligners_than_the_r
     heads = result.decoder.heads
     published = [head.hits for head in heads if head.published]
     rest = [head.hits for head in heads if not head.published]
-    auroc = np.mean([(a > b) + 0.5 * (a == b) for a in published for b in rest])
+    auroc = float(np.mean([(a > b) + 0.5 * (a == b) for a in published for b in rest]))
+    assert result.decoder.published_auroc == pytest.approx(auroc)
     print(
         f"published heads hit {np.mean(published):.2f} of the words, the others {np.mean(rest):.2f}, AUROC {auroc:.2f}"
     )
