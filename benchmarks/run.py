@@ -10,26 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from atlas import Row, atlas_rows, peak_mb
+from atlas import Row, atlas_rows
+from attention import attention_rows
 from dictionaries import dictionary_rows
+from process import WSPY, Usage, used
 
 HEAVY = ("torch", "whisper", "gradio", "plotly", "librosa", "numpy", "onnxruntime", "pocketsphinx", "jaxtyping")
-WSPY = (str(Path(sys.executable).with_name("wspy")),)
 NEURON = ("analyze", "neuron", "--layer", "2", "--idx")
 REPEATS = 5
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process took."""
-
-    seconds: float
-    peak_mb: float
 
 
 def main() -> None:
@@ -38,6 +29,7 @@ def main() -> None:
         rows = [*help_rows(environment), *neuron_rows(environment, Path(home))]
         os.environ["WSPY_HOME"] = home
         rows += atlas_rows(Path(home))
+        rows += attention_rows(Path(home))
         rows += dictionary_rows()
     width = max(len(row.what) for row in rows)
     for row in rows:
@@ -94,22 +86,6 @@ def neuron_rows(environment: dict[str, str], home: Path) -> list[Row]:
 def best_of(command: Sequence[str], environment: dict[str, str]) -> Usage:
     """The quickest of several runs: what the machine can do when nothing else is in its way."""
     return min((used(command, environment) for _ in range(REPEATS)), key=lambda usage: usage.seconds)
-
-
-def used(command: Sequence[str], environment: dict[str, str]) -> Usage:
-    """Run a command to its end and say what it took; what it prints on stdout is dropped.
-
-    Raises:
-        subprocess.CalledProcessError: it failed.
-    """
-    start = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(command))
-    return Usage(seconds, peak_mb(usage))
 
 
 if __name__ == "__main__":

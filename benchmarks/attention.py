@@ -1,0 +1,124 @@
+"""What the analyses of attention cost: windows beside plain passes of the encoder, and rollout; part of `make bench`.
+
+By itself, `python benchmarks/attention.py` makes the demo corpus where WSPY_HOME has none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from atlas import Row, bare_seconds
+from process import WSPY, Usage, used
+
+if TYPE_CHECKING:
+    import torch
+
+    from wspy.corpus import Corpus
+    from wspy.model import Model, Transcription
+
+SWEEP_CLIPS = 100
+PLAIN_CLIPS = 32  # heard before the sweep and after it
+ROLLOUT_S = 30.0
+
+
+def attention_rows(home: Path) -> list[Row]:
+    """Everything about attention, over clips of the demo corpus in this `WSPY_HOME`."""
+    import wspy
+
+    model, demo = wspy.load_model("tiny.en", "cpu"), wspy.open_corpus("demo")
+    return [*rollout_rows(home, demo), *sweep_rows(model, demo)]
+
+
+class Stopwatch:
+    """Adds up the time of all calls of a function."""
+
+    def __init__(self, function: Callable[[Model, torch.Tensor, list[str | None]], list[Transcription]]) -> None:
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, model: Model, features: torch.Tensor, languages: list[str | None]) -> list[Transcription]:
+        start = time.monotonic()
+        answer = self.function(model, features, languages)
+        self.seconds += time.monotonic() - start
+        return answer
+
+
+def sweep_rows(model: Model, demo: Corpus) -> list[Row]:
+    """`wspy analyze window` as a user runs it, less the time in which the decoder writes: that depends on what it
+    writes, and a narrow window makes it repeat itself. Left are spectrograms, masked passes and word errors."""
+    import torch
+
+    import wspy
+    from wspy.audio import log_mel
+    from wspy.corpus import Corpus
+    from wspy.model import transcribe_mixed
+    from wspy_window import SWEEP
+
+    clips = demo.clips[:SWEEP_CLIPS]
+    corpus = Corpus.in_memory("bench", ((demo.audio(clip), clip, None) for clip in clips))
+    mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip))) for clip in corpus.clips[:PLAIN_CLIPS]])
+    plain = [bare_seconds(model, mels)]
+    decoding = Stopwatch(transcribe_mixed)
+    with mock.patch("wspy_window.sweep.transcribe_mixed", decoding):
+        start = time.monotonic()
+        wspy.analyze("window", corpus=corpus, model=model, limit=SWEEP_CLIPS)
+        seconds = time.monotonic() - start
+    plain.append(bare_seconds(model, mels))
+    n_windows = len(SWEEP) + 1  # and the full one
+    passes = sum(plain) / len(plain) * n_windows * SWEEP_CLIPS / PLAIN_CLIPS
+    return [
+        Row(f"{n_windows} plain passes of the encoder, {SWEEP_CLIPS} clips", f"{passes:.0f} s"),
+        Row(f"window, {n_windows} windows over {SWEEP_CLIPS} clips", f"{seconds:.0f} s"),
+        Row("  of these, decoding", f"{decoding.seconds:.0f} s"),
+        Row("  the rest / the plain passes", f"{(seconds - decoding.seconds) / passes:.2f} x", "at most 1.3 x"),
+    ]
+
+
+def rollout_rows(home: Path, demo: Corpus) -> list[Row]:
+    """`wspy analyze rollout` as a whole process, for the encoder over a full window, and for every token."""
+    import numpy as np
+
+    from wspy.audio import SAMPLE_RATE, write_wav
+
+    full, sentence = home / "rollout-30s.wav", home / "rollout-sentence.wav"
+    samples = np.concatenate([demo.audio(clip) for clip in demo.clips[:40]])[: round(ROLLOUT_S * SAMPLE_RATE)]
+    assert len(samples) == round(ROLLOUT_S * SAMPLE_RATE), "the demo corpus is too short"
+    write_wav(full, samples)
+    clip = demo.clips[0]
+    write_wav(sentence, demo.audio(clip))
+    whole, words = rollout(full), rollout(sentence, "--target", "words")
+    return [
+        Row(f"rollout, {ROLLOUT_S:.0f} s of speech", f"{whole.seconds:.1f} s", "under 15 s"),
+        Row("rollout, peak memory", f"{whole.peak_mb:.0f} MB", "under 4,096 MB"),
+        Row(f"rollout of every token, a sentence of {len((clip.text or '').split())} words", f"{words.seconds:.1f} s"),
+    ]
+
+
+def rollout(path: Path, *arguments: str) -> Usage:
+    """Run it, with what its report takes to write."""
+    return used([*WSPY, "analyze", "rollout", str(path), *arguments, "--quiet"], dict(os.environ))
+
+
+def main() -> None:
+    import tempfile
+
+    import wspy
+
+    if "demo" not in {corpus.name for corpus in wspy.list_corpora()}:
+        wspy.make_corpus("demo", "demo")
+    with tempfile.TemporaryDirectory() as folder:
+        print_rows(attention_rows(Path(folder)))
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    width = max(len(row.what) for row in rows)
+    for row in rows:
+        print(f"{row.what:<{width}}  {row.measured:>16}  {row.goal}")
+
+
+if __name__ == "__main__":
+    main()
