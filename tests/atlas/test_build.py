@@ -433,6 +433,13 @@ def test_bands_of_the_spectrogram_are_units_too(model):
     assert unit.maximum == max(frame.max() for frame in frames)
 
 
+def test_sites_outside_the_encoder_are_exact_whatever_is_asked_for(model):
+    sites = ["mel", SITE, "decoder.blocks.0.mlp.1"]
+    made = ensure_all(sites, model, noise(3, text="hello there"), speed="condensed")
+    assert [atlas.about.speed for atlas in made] == ["exact", "condensed", "exact"]
+    assert [atlas.about.site for atlas in made] == sites
+
+
 def test_phones_are_counted_only_where_there_are_some(model):
     aligned, bare = ensure(SITE, model, noise(3, phones=True)), ensure(SITE, model, noise(3))
     assert aligned.has_phones and aligned.lag_frames is not None
