@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 import wspy
 from wspy.audio import FRAME_S
 from wspy.blocks import Cell
-from wspy.figures import Curve, curves
+from wspy.figures import Axis, Curve, curves, heatmap
 from wspy.model import compare_words
 from wspy_window import ClipResult, Heard, Masked, Window
 
@@ -25,7 +27,7 @@ def page(result: Window.Result) -> list[wspy.Block]:
         blocks.append(wspy.Audio(title="The recording", path=result.audio.path))
         blocks.append(_marked(result))
     blocks.append(_table(result))
-    blocks.append(_curve(result))
+    blocks += _maps(result) if result.each == "head" else [_curve(result)]
     if not result.audio:
         blocks.append(_marked(result))
     return blocks
@@ -33,10 +35,11 @@ def page(result: Window.Result) -> list[wspy.Block]:
 
 def _summary(result: Window.Result) -> wspy.Text:
     of = "the recording" if result.audio else f"{len(result.clips)} clips of corpus {result.corpus!r}"
+    words = f"{result.n_words} word{'' if result.n_words == 1 else 's'}"
     lines = [
         f"# The attention window of {result.model}",
-        f"Heard {of}, {result.n_words} word{'' if result.n_words == 1 else 's'} without a mask. WER: words replaced, added or missing, over the words of "
-        "the unmasked transcript.",
+        f"Heard {of}, {words} without a mask. WER: words replaced, added or missing, over the words of the unmasked "
+        "transcript.",
     ]
     kept = [window for window in result.windows if window.wer is not None and window.wer <= 0.1]
     if all(clip.unmasked.made_up or not clip.unmasked.text for clip in result.clips):
@@ -144,6 +147,27 @@ def _curve(result: Window.Result) -> wspy.Figure:
         x_labels=[*((k, str(k)) for k in ks), (FULL, "full")],
         caption="Shaded: 95 % of the results when clips are drawn anew. Zero: the same words as without a mask.",
     )
+
+
+def _maps(result: Window.Result) -> list[wspy.Block]:
+    """For heads masked by themselves: layers by heads, a picture for each window."""
+    found: list[wspy.Block] = []
+    for k in dict.fromkeys(window.k for window in result.windows):
+        wers = {(window.layers[0], window.heads[0]): window.wer for window in result.windows if window.k == k}
+        layers, heads = (sorted({place[at] for place in wers}) for at in (0, 1))
+        cells = [[wers[layer, head] for head in heads] for layer in layers]
+        found.append(
+            heatmap(
+                f"WER with one head masked to k = {k}",
+                np.array(cells, dtype=np.float64),  # an unknown WER becomes NaN, an empty cell
+                x=Axis("head", labels=[str(head) for head in heads]),
+                y=Axis("layer", labels=[str(layer) for layer in layers]),
+                value="WER",
+                low=0.0,
+                caption="Each head masked by itself, against the unmasked transcript; the brighter, the more words.",
+            )
+        )
+    return found
 
 
 # --- marked words -----------------------------------------------------------------------------------------

@@ -123,6 +123,14 @@ def test_masks_of_one_recording_share_a_pass(model, decoder, tmp_path):
     assert result.audio is not None and result.file(result.audio).is_file()
 
 
+def test_heads_by_themselves_are_drawn_as_layers_by_heads(model, corpus, decoder):
+    decoder(fingerprint)
+    result = wspy.analyze("window", k=[10, 5], each="head", layers=[1], model=model, corpus=corpus)
+    figures = [block for block in Window().view(result) if isinstance(block, wspy.Figure)]
+    assert [figure.title[-6:] for figure in figures] == ["k = 10", " k = 5"]
+    assert figures[0].spec["data"][0]["z"]["shape"] == "1, 2"
+
+
 def test_word_errors_are_pooled_and_have_intervals(model, corpus, decoder):
     # The first pass is the unmasked one; then the second clip loses a word, and the third gets one.
     texts = iter(["a b c d", "a b c d", "e f", "a b c d", "a c d", "e f g"])
