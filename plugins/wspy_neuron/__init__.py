@@ -9,8 +9,8 @@ pure at the top often has company below (section 1.3). The phone and word at a p
 
 How it can mislead: the top examples show where a neuron is loudest, not all that it does, and a handful of them agree
 by chance more often than one thinks; hence every share comes with its 95 % interval and with the share that the phone
-has of the whole corpus. A neuron may peak a frame or two after its sound, so a short phone may already have passed at
-the peak. What the corpus does not contain, no example can show.
+has of the whole corpus. Late layers answer a frame or two after the sound; what is named at a peak allows for the lag
+of the whole site, which single neurons do not share. What the corpus does not contain, no example can show.
 
 Example: `wspy analyze neuron --layer 2 --idx 3`, or `wspy.analyze("neuron", layer=2, idx=3)`.
 """

@@ -31,8 +31,10 @@ class Example(_Part):
     peak_s: float = Field(
         description="Time of the peak in seconds: the centre of the frame, or when the token is heard."
     )
-    word: str | None = Field(description="Word at the peak; null where the corpus has no alignment there.")
-    phone: str | None = Field(description="Phone at the peak; null where the corpus has no alignment there.")
+    word: str | None = Field(
+        description="Word that is heard at the peak, the site's lag allowed for; null where nothing is aligned there."
+    )
+    phone: str | None = Field(description="Phone that is heard there; null where nothing is aligned.")
     speaker: str | None = Field(description="Speaker, where known.")
     text: str | None = Field(description="What is said in the clip, where known.")
     around: tuple[str, str, str] | None = Field(
@@ -100,6 +102,13 @@ class Neighbour(_Part):
     similarity: float = Field(description="Cosine or correlation, -1 to 1.")
 
 
+class TokenEffect(_Part):
+    """What a decoder neuron does to the logit of one token."""
+
+    token: str = Field(description="The token's text.")
+    effect: float = Field(description="Direct effect, in standard deviations over all tokens of text.")
+
+
 class UnitResult(Result):
     """What one unit responds to, with sound; analyses that show units extend it."""
 
@@ -123,4 +132,8 @@ class UnitResult(Result):
     near_phones: tuple[Neighbour, ...] = Field(
         (), description="Units whose mean activations at each phone correlate most (r); empty without phones."
     )
+    promoted: tuple[TokenEffect, ...] = Field(
+        (), description="Tokens whose logits a decoder neuron raises most, by what it writes; empty for other sites."
+    )
+    suppressed: tuple[TokenEffect, ...] = Field((), description="Tokens whose logits it lowers most.")
     pictures: Media = Field(description="Arrays by name of the audio: log-mel, activation, its times.")
