@@ -72,6 +72,9 @@ class LabelledUnit(_Part):
     average_precision: float = Field(description="Precision averaged over the phone's frames.")
     base_rate: float = Field(description="Share of frames with the phone: the average precision of chance.")
     count: int = Field(description="Frames of the phone.")
+    own_lag_s: float = Field(
+        description="From the phone to this unit's highest mean activation, in seconds; numbers are at the site's lag."
+    )
     peak_phone: str | None = Field(
         description="The most common phone at the peaks of the top clips of the other half; "
         "null where either half has fewer than four."
@@ -119,6 +122,7 @@ class SiteLabels(_Part):
     site: str = Field(description="Module path.")
     speed: str = Field(description="How the atlas was made: exact or condensed.")
     lag_s: float = Field(description="From the sound to the activation, in seconds: the site's best lag.")
+    own_lag_s: float | None = Field(description="Median over the labelled units of the lag of each; null without.")
     n_units: int = Field(description="Units of the site.")
     n_labelled: int = Field(description="Units that beat shuffled labels and, where heard, shuffled weights.")
     n_by_frames: int = Field(description="Those that do by AUROC over all frames.")

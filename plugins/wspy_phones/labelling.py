@@ -160,10 +160,15 @@ class _Mine:
     peaks: PeakLabel
     purity: Purity
     ranges: UnitRanges
+    lag_s: float
+    """At which its mean activation at the phone is highest."""
 
 
 def _labels(units: UnitPhones, atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> list[_Mine]:
-    found = (label_units(units, rng), peaks.labels(atlas), peaks.purities(atlas), unit_ranges(atlas, units))
+    labels = label_units(units, rng)
+    phones = [units.phones.index(label.phone) for label in labels]
+    lags = np.array(LAGS)[units.means[np.arange(len(labels)), phones].argmax(axis=1)] * FRAME_S
+    found = (labels, peaks.labels(atlas), peaks.purities(atlas), unit_ranges(atlas, units), lags.tolist())
     return [_Mine(*parts) for parts in zip(*found, strict=True)]
 
 
@@ -226,6 +231,7 @@ def _unit(mine: _Mine, at: int, p: dict[str, _P], band: float, by_frames: bool, 
         average_precision=label.average_precision,
         base_rate=label.base_rate,
         count=label.count,
+        own_lag_s=round(mine.lag_s, 3),
         peak_phone=peaks.phone,
         peak_share=peaks.share,
         peak_count=peaks.count,
@@ -269,6 +275,7 @@ def _site_labels(
         site=atlas.about.site,
         speed=atlas.about.speed,
         lag_s=units.lag * FRAME_S,
+        own_lag_s=float(np.median([unit.own_lag_s for unit in best])) if best else None,
         n_units=len(named),
         n_labelled=len(best),
         n_by_frames=evidence["all frames"] + evidence["both"],

@@ -58,7 +58,8 @@ def _counts(result: Phones.Result) -> wspy.Table:
             wspy.Column(name="by peaks", description="Labelled by the clips with the highest peaks."),
             wspy.Column(name="beaten by", description="Units that beat the control at the false discovery rate."),
             wspy.Column(name="above bands", description="Labelled, and surer than the best mel band for their phone."),
-            wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
+            wspy.Column(name="lag", unit="s", description="From the sound to the activation, for the site as a whole."),
+            wspy.Column(name="own lag", unit="s", description="The same for each labelled unit alone; the median."),
             wspy.Column(name="median AUROC", decimals=3),
             wspy.Column(name="highest AUROC", decimals=3),
             wspy.Column(
@@ -74,7 +75,8 @@ def _counts(result: Phones.Result) -> wspy.Table:
 def _site_row(site: SiteLabels) -> tuple[Cell, ...]:
     counts = (site.n_units, site.n_labelled, site.n_by_frames, site.n_by_peaks, None, site.n_above_bands)
     reached = (site.median_auroc, site.highest_auroc, 100 * site.median_peak_share)
-    return site.site, "units", *counts, site.lag_s, *reached, _percent(site.median_purity), _percent(site.share_pure)
+    lags = (site.lag_s, site.own_lag_s)
+    return site.site, "units", *counts, *lags, *reached, _percent(site.median_purity), _percent(site.share_pure)
 
 
 def _control_rows(site: SiteLabels) -> list[tuple[Cell, ...]]:
@@ -82,7 +84,7 @@ def _control_rows(site: SiteLabels) -> list[tuple[Cell, ...]]:
         (
             site.site,
             control.name,
-            *(control.n_units, None, None, None, control.n_beaten, None, None),
+            *(control.n_units, None, None, None, control.n_beaten, None, None, None),
             *(control.median_auroc, control.highest_auroc, 100 * control.median_peak_share),
             _percent(control.median_purity),
             _percent(control.share_pure),
@@ -174,7 +176,7 @@ def _best(site: SiteLabels) -> wspy.Table:
             wspy.Column(name="AP", decimals=2, description="Average precision."),
             wspy.Column(name="base", decimals=3, description="Share of frames with the phone: AP of chance."),
             wspy.Column(name="frames", description="Of the phone."),
-            wspy.Column(name="lag", unit="s", description="From the sound to the activation."),
+            wspy.Column(name="lag", unit="s", description="From the phone to the unit's highest mean activation."),
             wspy.Column(name="purity", unit="%", decimals=0, description="Of the clips with the highest peaks."),
             wspy.Column(name="of", description="The most common phone at these peaks."),
             wspy.Column(name="p labels", decimals=4, description="Share of shuffled labels that do as well."),
@@ -194,7 +196,7 @@ def _best(site: SiteLabels) -> wspy.Table:
                 unit.average_precision,
                 unit.base_rate,
                 unit.count,
-                site.lag_s,
+                unit.own_lag_s,
                 None if unit.purity is None else 100 * unit.purity,
                 unit.purity_phone,
                 *deciding_p(unit),

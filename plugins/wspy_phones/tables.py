@@ -37,7 +37,7 @@ def _cell(value: object) -> str:
 def as_markdown(rows: Sequence[Row]) -> bytes:
     """The labelled units, in the manner of the post's table: a unit and what it answers to, and how sure that is."""
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
-    for site, lag_s, unit in rows:
+    for site, _, unit in rows:
         if unit.label is not None:
             interval = f" ({unit.low:.3f} to {unit.high:.3f})" if unit.low is not None and unit.high is not None else ""
             cells = (
@@ -49,7 +49,7 @@ def as_markdown(rows: Sequence[Row]) -> bytes:
                 f"{'' if unit.label == unit.phone else f'{unit.phone} '}{unit.auroc:.3f}{interval}",
                 f"{unit.average_precision:.2f} ({unit.base_rate:.3f})",
                 unit.count,
-                f"{lag_s:.2f}",
+                f"{unit.own_lag_s:.2f}",
                 "" if unit.purity is None else f"{unit.purity:.0%} {unit.purity_phone}",
                 *(_p_text(p) for p in deciding_p(unit)),
                 f"{unit.band_auroc:.3f}",

@@ -64,6 +64,7 @@ def test_the_band_of_each_tone_is_labelled_with_it(model, corpus):
             assert row["evidence"] and row["peak_phone"] == phone and float(row["peak_share"]) > 0.9
             assert row["purity_phone"] == phone and float(row["purity"]) > 0.9
             assert float(row["low"]) <= float(row["auroc"]) <= float(row["high"])
+            assert abs(float(row["own_lag_s"])) <= 0.02 and float(row["lag_s"]) == 0
             assert int(row["count"]) > 100 and float(row["base_rate"]) == pytest.approx(0.25, abs=0.08)
     site = result.sites[0]
     assert site.n_labelled == sum(row["label"] != "" for row in rows.values())
