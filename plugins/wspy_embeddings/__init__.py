@@ -21,6 +21,7 @@ removes the mean and the first principal direction of the words before the cosin
 Tokens that were hardly trained are found as in Land and Bartolo 2024 (arXiv 2405.05417): thirteen tokens are single
 bytes that no valid text contains (C0, C1, F5 to FF), so no training text used them. Where training left them all at
 one place, every token that lies nearer to it than a quarter of the median distance counts as hardly trained.
+`--glitch` shows how well three other signs would tell them: the norm, the distance to the mean, near duplicates.
 
 The map places words by UMAP so that near ones stay near; its groups are the leaves of HDBSCAN on the map.
 
@@ -65,16 +66,17 @@ class Embeddings(wspy.Analysis["Embeddings.Inputs", EmbeddingsResult]):
         vocabulary: Literal["words", "all"] = Field(
             "words",
             description="words: tokens that begin with a space and are English words, each word once; all: every "
-            "token of text. Hardly trained tokens are in neither.",
+            "token of text. Hardly trained tokens are left out of both.",
         )
         sample: int = Field(
             3000,
             ge=100,
             description="How many tokens to draw for the map, at least 100; more than there are takes all. As many "
-            "words are drawn for comparing pairs, but 3,000 at the most.",
+            "words are drawn, and all pairs among them compared.",
         )
         map: bool = Field(True, description="Draw the map and find its groups, a good part of the time of a first run.")
-        glitch: bool = Field(False, description="List the tokens that were hardly trained.")
+        glitch: bool = Field(False, description="List the tokens that were hardly trained, and how they could be told.")
+        keep_glitch: bool = Field(False, description="Let the hardly trained tokens be neighbours and on the map, too.")
 
     Result = EmbeddingsResult
 

@@ -34,57 +34,60 @@ class Explanation:
     unique: tuple[Estimate, ...]
 
 
-def explain(
-    targets: Sequence[Float32[np.ndarray, "query key"]],
-    predictors: Sequence[Float32[np.ndarray, "query key"]],
-    rng: np.random.Generator,
-) -> list[Explanation]:
-    """Regress each target on the predictors over all pairs of different words.
+class Moments:
+    """Sums over all pairs of different words from blocks of rows, so that no whole matrix need be in memory.
 
     A bootstrap sample draws words with replacement; a pair counts as often as the product of its words' counts. So all
     sums over pairs are quadratic forms in those counts, computed for all samples at once.
-
-    Args:
-        targets, predictors: Symmetric matrices over the same words.
     """
-    n = len(predictors[0])
-    counts = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP)]).astype(np.float32)
-    covariance = _covariances([*targets, *predictors], counts)
-    every = list(range(len(targets), len(targets) + len(predictors)))
-    found = []
-    for target in range(len(targets)):
-        whole = _r2(covariance, target, every)
-        alone = tuple(_estimate(_r2(covariance, target, [one])) for one in every)
-        unique = tuple(
-            _estimate(whole - _r2(covariance, target, [other for other in every if other != one])) for one in every
-        )
-        found.append(Explanation(_estimate(whole), alone, unique))
-    return found
 
+    def __init__(self, n_words: int, n_targets: int, n_predictors: int, rng: np.random.Generator) -> None:
+        drawn = rng.multinomial(n_words, np.full(n_words, 1 / n_words), size=N_BOOTSTRAP)
+        self.counts: Float32[np.ndarray, "sample token"] = np.vstack([np.ones(n_words), drawn]).astype(np.float32)
+        self.n_targets, self.n = n_targets, n_targets + n_predictors
+        self.centres: list[float] = []
+        self.sums = np.zeros((len(self.counts), self.n))
+        self.products = np.zeros((len(self.counts), self.n, self.n))
 
-def _covariances(
-    variables: Sequence[Float32[np.ndarray, "query key"]], counts: Float32[np.ndarray, "sample token"]
-) -> Float64[np.ndarray, "sample _ _"]:
-    n_words, n = counts.shape[1], len(variables)
-    centred = []
-    for values in variables:
-        own = values - float(values.sum(dtype=np.float64) - np.trace(values)) / (n_words * (n_words - 1))
-        np.fill_diagonal(own, 0)  # a word is no pair with itself
-        centred.append(own)
-    squares = counts.astype(np.float64)
-    pairs = squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)
-    means = np.stack([_sum(values, counts) / pairs for values in centred], axis=1)
-    covariance = np.empty((len(counts), n, n))
-    for i in range(n):
-        for j in range(i, n):
-            moment = _sum(centred[i] * centred[j], counts) / pairs - means[:, i] * means[:, j]
-            covariance[:, i, j] = covariance[:, j, i] = moment
-    return covariance
+    def add(self, first: int, variables: Sequence[Float32[np.ndarray, "query key"]]) -> None:
+        """Take in some words against all: targets, then predictors, with `first` the place of the first row's word."""
+        n_rows = len(variables[0])
+        rows = np.arange(n_rows)
+        if not self.centres:  # any constant will do that is near the mean
+            self.centres = [float(values.mean(dtype=np.float64)) for values in variables]
+        centred = []
+        for values, centre in zip(variables, self.centres, strict=True):
+            own = values - np.float32(centre)
+            own[rows, first + rows] = 0  # a word is no pair with itself
+            centred.append(own)
+        for i in range(self.n):
+            self.sums[:, i] += self._sum(first, centred[i])
+            for j in range(i, self.n):
+                self.products[:, i, j] += self._sum(first, centred[i] * centred[j])
 
+    def _sum(self, first: int, values: Float32[np.ndarray, "query key"]) -> np.ndarray:
+        of_rows = self.counts[:, first : first + len(values)]
+        total: np.ndarray = np.einsum("st,st->s", self.counts @ values.T, of_rows, dtype=np.float64)
+        return total
 
-def _sum(values: Float32[np.ndarray, "query key"], counts: Float32[np.ndarray, "sample token"]) -> np.ndarray:
-    total: np.ndarray = np.einsum("st,st->s", counts @ values, counts, dtype=np.float64)
-    return total
+    def explanations(self) -> list[Explanation]:
+        """What the predictors explain of each target, once all words have been taken in."""
+        squares = self.counts.astype(np.float64)
+        pairs = squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)
+        means = self.sums / pairs[:, None]
+        upper = self.products / pairs[:, None, None]
+        moments = np.triu(upper) + np.swapaxes(np.triu(upper, 1), 1, 2)
+        covariance = moments - means[:, :, None] * means[:, None, :]
+        every = list(range(self.n_targets, self.n))
+        found = []
+        for target in range(self.n_targets):
+            whole = _r2(covariance, target, every)
+            alone = tuple(_estimate(_r2(covariance, target, [one])) for one in every)
+            unique = tuple(
+                _estimate(whole - _r2(covariance, target, [other for other in every if other != one])) for one in every
+            )
+            found.append(Explanation(_estimate(whole), alone, unique))
+        return found
 
 
 def _r2(covariance: Float64[np.ndarray, "sample _ _"], target: int, predictors: Sequence[int]) -> np.ndarray:

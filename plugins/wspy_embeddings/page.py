@@ -35,7 +35,7 @@ def page(result: EmbeddingsResult) -> list[wspy.Block]:
         blocks.append(_group_table(result.map))
     blocks.append(_glitch_text(result))
     if result.glitch.listed:
-        blocks.append(_glitch_table(result))
+        blocks += [_sign_table(result), _glitch_table(result)]
     return blocks
 
 
@@ -47,10 +47,11 @@ def quoted(text: str) -> str:
 def _summary(result: EmbeddingsResult) -> wspy.Text:
     what = "English words" if result.vocabulary == "words" else "tokens of text"
     pairs = result.pairs
+    left_out = "were kept" if result.kept_glitch else "are left out"
     lines = [
         f"# Token embedding of {result.model}",
         f"Neighbours are looked for among {result.n_candidates:,} {what} of {result.n_text:,} tokens, by the "
-        f"{MEASURES[result.measure]}; the {result.glitch.n_tokens:,} hardly trained tokens are left out. Random pairs "
+        f"{MEASURES[result.measure]}; the {result.glitch.n_tokens:,} hardly trained tokens {left_out}. Random pairs "
         f"of words have a cosine of {pairs.median:.3f} in the middle, and 1 in 100 is above {pairs.p99:.3f}.",
     ]
     for word in result.words:
@@ -208,6 +209,23 @@ def _glitch_text(result: EmbeddingsResult) -> wspy.Text:
     return wspy.Text(markdown=f"## Hardly trained tokens\n\n{said}")
 
 
+def _sign_table(result: EmbeddingsResult) -> wspy.Table:
+    return wspy.Table(
+        title="How well other signs would tell the hardly trained tokens",
+        columns=(
+            wspy.Column(name="sign", description="Distances are in medians of the distance to unused tokens."),
+            wspy.Column(name="hardly trained", description="Median among them.", decimals=3),
+            wspy.Column(name="others", description="Median among 2,000 others at random.", decimals=3),
+            wspy.Column(
+                name="AUROC",
+                description="Chance that it is higher for one of them than for another; 0.5: tells nothing.",
+                decimals=3,
+            ),
+        ),
+        rows=tuple((sign.name, sign.hardly_trained, sign.others, sign.auroc) for sign in result.glitch.signs),
+    )
+
+
 def _glitch_table(result: EmbeddingsResult) -> wspy.Table:
     listed = result.glitch.listed
     shown = listed[:N_GLITCH]
@@ -219,7 +237,11 @@ def _glitch_table(result: EmbeddingsResult) -> wspy.Table:
             wspy.Column(name="text", description="Bytes that are no whole character are shown as \\xNN."),
             wspy.Column(name="distance", description="To unused tokens, in median distances.", decimals=4),
             wspy.Column(name="norm", description="Length of its embedding.", decimals=3),
-            wspy.Column(name="duplicates", description="Other such tokens at practically the same place."),
+            wspy.Column(name="from the mean", description="Distance to the mean embedding, in medians.", decimals=3),
+            wspy.Column(name="duplicates", description="Other tokens at practically the same place."),
         ),
-        rows=tuple((t.token, repr(t.text).replace("\\\\", "\\"), t.distance, t.norm, t.duplicates) for t in shown),
+        rows=tuple(
+            (t.token, repr(t.text).replace("\\\\", "\\"), t.distance, t.norm, t.mean_distance, t.duplicates)
+            for t in shown
+        ),
     )

@@ -94,7 +94,20 @@ class GlitchToken(_Part):
     text: str = Field(description="What it writes; bytes that are no whole character show as \\xNN.")
     distance: float = Field(description="To the place of unused tokens, in median distances; 0: never moved away.")
     norm: float = Field(description="Length of its embedding.")
-    duplicates: int = Field(description="Other such tokens nearer to it than a twentieth of the median distance.")
+    mean_distance: float = Field(description="To the mean of all embeddings, in median distances.")
+    duplicates: int = Field(description="Other tokens nearer to it than a twentieth of the median distance.")
+
+
+class OtherSign(_Part):
+    """Something else by which one might know hardly trained tokens, and how well it tells them from others."""
+
+    name: Literal["norm", "distance to the mean", "near duplicates"] = Field(description="The sign.")
+    hardly_trained: float = Field(description="Its median among the hardly trained tokens.")
+    others: float = Field(description="Its median among 2,000 others at random.")
+    auroc: float = Field(
+        description="Chance that it is higher for a hardly trained token than for another: 0.5 tells nothing, 0 and 1 "
+        "tell them all."
+    )
 
 
 class Glitch(_Part):
@@ -107,6 +120,7 @@ class Glitch(_Part):
     norm: float = Field(description="Length of the embedding at the place of unused tokens.")
     norm_rank: float = Field(description="Share of the tokens of text with a shorter embedding than that.")
     listed: tuple[GlitchToken, ...] = Field(description="All of them, nearest to that place first; only with --glitch.")
+    signs: tuple[OtherSign, ...] = Field(description="How well other signs tell them; only with --glitch.")
 
 
 class Group(_Part):
@@ -135,6 +149,7 @@ class EmbeddingsResult(wspy.Result):
     vocabulary: Literal["words", "all"] = Field(description="Which tokens were candidates.")
     n_text: int = Field(description="Tokens of text in the vocabulary, special tokens left out.")
     n_candidates: int = Field(description="Tokens among which neighbours were looked for.")
+    kept_glitch: bool = Field(description="Whether the hardly trained tokens were among them.")
     first_direction: float = Field(description="Share of the candidates' variance along the first direction.")
     words: tuple[WordResult, ...] = Field(description="One for each word given.")
     pairs: Pairs = Field(description="What random pairs of words are like.")

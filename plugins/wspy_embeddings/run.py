@@ -11,18 +11,18 @@ from wspy.errors import EmptyWord
 from wspy.words import (
     flat_map,
     meaning_similarity,
+    meaning_vectors,
     plain_word,
     pronunciations,
     require_words,
     sound_similarity,
     spelling_similarity,
 )
-from wspy_embeddings.explain import Explanation, explain, mean_with_interval
+from wspy_embeddings.explain import Explanation, Moments, mean_with_interval
+from wspy_embeddings.glitch import describe_glitch
 from wspy_embeddings.result import (
     EmbeddingsResult,
     Explained,
-    Glitch,
-    GlitchToken,
     Group,
     Kind,
     Map,
@@ -32,21 +32,23 @@ from wspy_embeddings.result import (
     Threshold,
     WordResult,
 )
-from wspy_embeddings.tokens import HardlyTrained, Vocabulary, hardly_trained, read_vocabulary, whole_words
+from wspy_embeddings.tokens import Vocabulary, hardly_trained, read_vocabulary, whole_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float32, Int
 
     import wspy
     from wspy_embeddings import Embeddings
 
 NAMES = ("sound", "meaning", "spelling")
-PAIR_WORDS = 3000  # all pairs of so many words: 4.5 million
+LIMIT_WORDS = 3000  # whose pairs, 4.5 million, say from where on two words are alike
+BLOCK_WORDS = 256  # compared with all others at once
 PERCENTILE = 0.99
 NEAREST = 10
 GROUP_SIZE, GROUP_DENSITY = 10, 5  # of HDBSCAN
 N_GROUPS, N_EXAMPLES, N_COMPARED = 15, 8, 60
-DUPLICATE = 0.05  # of the median distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +96,13 @@ def run(inputs: Embeddings.Inputs, context: wspy.Context) -> EmbeddingsResult:
     words = np.intersect1d(whole_words(vocabulary.texts), trained)
     candidates = words if inputs.vocabulary == "words" else trained
     space = make_space(vocabulary.embeddings, candidates)
+    if inputs.keep_glitch:
+        every = whole_words(vocabulary.texts) if inputs.vocabulary == "words" else range(len(vocabulary.texts))
+        candidates = np.array(every)
 
     # One order of the words for both, so that a map of words shows the words that are compared.
     drawn = context.rng.permutation(words)
-    context.progress.note("Comparing words by sound, meaning and spelling.")
-    pairs = compare_pairs(
-        vocabulary, space, np.sort(drawn[: min(inputs.sample, PAIR_WORDS)]), inputs.measure, context.rng
-    )
+    pairs = compare_pairs(vocabulary, space, np.sort(drawn[: inputs.sample]), inputs.measure, context)
     found = [neighbours(space.by(inputs.measure), query, candidates, inputs.top) for query in queries]
     other = space.by("cleaned" if inputs.measure == "cosine" else "cosine")
     words_found = [
@@ -116,7 +118,7 @@ def run(inputs: Embeddings.Inputs, context: wspy.Context) -> EmbeddingsResult:
     ]
     drawn_map: Map | None = None
     if inputs.map:
-        pool = drawn if inputs.vocabulary == "words" else context.rng.permutation(candidates)
+        pool = context.rng.permutation(candidates) if len(candidates) > len(words) else drawn
         shown = np.unique(np.concatenate([np.sort(pool[: inputs.sample]), queries, *(tokens for tokens, _ in found)]))
         context.progress.note(f"Drawing a map of {len(shown):,} tokens.")
         drawn_map, group_of = _map(vocabulary, space.by(inputs.measure), shown, queries, pairs.thresholds, context)
@@ -127,10 +129,11 @@ def run(inputs: Embeddings.Inputs, context: wspy.Context) -> EmbeddingsResult:
         vocabulary=inputs.vocabulary,
         n_text=len(vocabulary.texts),
         n_candidates=len(candidates),
+        kept_glitch=inputs.keep_glitch,
         first_direction=space.first_direction,
         words=tuple(words_found),
         pairs=pairs,
-        glitch=_glitch(vocabulary, untrained, inputs.glitch),
+        glitch=describe_glitch(vocabulary, untrained, inputs.glitch, context.rng),
         map=drawn_map,
     )
 
@@ -139,32 +142,52 @@ def run(inputs: Embeddings.Inputs, context: wspy.Context) -> EmbeddingsResult:
 
 
 def compare_pairs(
-    vocabulary: Vocabulary, space: Space, sample: Int[np.ndarray, " token"], measure: str, rng: np.random.Generator
+    vocabulary: Vocabulary, space: Space, sample: Int[np.ndarray, " token"], measure: str, context: wspy.Context
 ) -> Pairs:
-    """Every pair of the sample by sound, meaning, spelling and both cosines."""
+    """Every pair of the sample by sound, meaning, spelling and both cosines, some words against all at a time."""
     texts = [vocabulary.texts[token] for token in sample]
-    likeness = (sound_similarity(texts), meaning_similarity(texts), spelling_similarity(texts))
-    cosines = {name: space.by(name)[sample] @ space.by(name)[sample].T for name in ("cosine", "cleaned")}
-    upper = np.triu_indices(len(sample), k=1)
-    chosen = cosines[measure]
-    ranked = chosen.copy()
-    np.fill_diagonal(ranked, -2)
-    nearest = np.argpartition(-ranked, NEAREST, axis=1)[:, :NEAREST]
-    thresholds = []
-    for name, values in zip(NAMES, likeness, strict=True):
-        limit = float(np.quantile(values[upper], PERCENTILE))
-        near = mean_with_interval((np.take_along_axis(values, nearest, axis=1) >= limit).mean(axis=1), rng)
-        base = float((values[upper] >= limit).mean())
-        thresholds.append(
-            Threshold(name=name, value=limit, base=base, nearest=near.value, low=near.low, high=near.high)
-        )
-    explained = explain(list(cosines.values()), likeness, rng)
+    units = {name: space.by(name)[sample] for name in ("cosine", "cleaned")}
+    meaning = meaning_vectors(texts)
+
+    def likeness(rows: Sequence[int], columns: Sequence[int]) -> tuple[Float32[np.ndarray, "query key"], ...]:
+        some, others = [texts[at] for at in rows], [texts[at] for at in columns]
+        means = meaning[rows] @ meaning[columns].T
+        return sound_similarity(some, others), means, spelling_similarity(some, others)
+
+    some = np.sort(context.rng.choice(len(sample), min(LIMIT_WORDS, len(sample)), replace=False)).tolist()
+    upper = np.triu_indices(len(some), k=1)
+    chosen = (units[measure][some] @ units[measure][some].T)[upper]
+    alike = [values[upper] for values in likeness(some, some)]
+    limits = [float(np.quantile(values, PERCENTILE)) for values in alike]
+
+    moments = Moments(len(sample), len(units), len(NAMES), context.rng)
+    near = np.empty((len(NAMES), len(sample)))
+    firsts = range(0, len(sample), BLOCK_WORDS)
+    every = range(len(sample))
+    for first in context.progress.track(firsts, "Comparing words", len(firsts), "blocks"):
+        rows = every[first : first + BLOCK_WORDS]
+        cosines = {name: vectors[rows] @ vectors.T for name, vectors in units.items()}
+        compared = likeness(rows, every)
+        moments.add(first, [*cosines.values(), *compared])
+        ranked = cosines[measure]
+        ranked[np.arange(len(rows)), rows] = -2  # itself last
+        nearest = np.argpartition(-ranked, NEAREST, axis=1)[:, :NEAREST]
+        for n, (values, limit) in enumerate(zip(compared, limits, strict=True)):
+            near[n, rows] = (np.take_along_axis(values, nearest, axis=1) >= limit).mean(axis=1)
+    found = [mean_with_interval(shares, context.rng) for shares in near]
     return Pairs(
         n_words=len(sample),
-        median=float(np.median(chosen[upper])),
-        p99=float(np.quantile(chosen[upper], PERCENTILE)),
-        thresholds=tuple(thresholds),
-        regressions=tuple(_regression(name, found) for name, found in zip(cosines, explained, strict=True)),
+        median=float(np.median(chosen)),
+        p99=float(np.quantile(chosen, PERCENTILE)),
+        thresholds=tuple(
+            Threshold(
+                name=name, value=limit, base=float((values >= limit).mean()), nearest=n.value, low=n.low, high=n.high
+            )
+            for name, limit, values, n in zip(NAMES, limits, alike, found, strict=True)
+        ),
+        regressions=tuple(
+            _regression(name, explained) for name, explained in zip(units, moments.explanations(), strict=True)
+        ),
     )
 
 
@@ -286,37 +309,3 @@ def _group(
         meaning = float((meaning_similarity(words)[upper] >= limits["meaning"]).mean())
     examples = tuple(texts[at] for at in nearest[:N_EXAMPLES])
     return Group(group=label, n_tokens=len(members), examples=examples, sound=sound, meaning=meaning)
-
-
-# --- hardly trained tokens --------------------------------------------------------------------------------
-
-
-def _glitch(vocabulary: Vocabulary, untrained: HardlyTrained, listed: bool) -> Glitch:
-    norms = np.linalg.norm(vocabulary.embeddings, axis=1)
-    norm = float(np.linalg.norm(untrained.place))
-    return Glitch(
-        crowded=untrained.crowded,
-        n_tokens=len(untrained.tokens),
-        n_words=len(np.intersect1d(whole_words(vocabulary.texts), untrained.tokens)),
-        limit=untrained.limit,
-        norm=norm,
-        norm_rank=float((norms < norm).mean()),
-        listed=tuple(_glitch_tokens(vocabulary, untrained, norms)) if listed else (),
-    )
-
-
-def _glitch_tokens(vocabulary: Vocabulary, untrained: HardlyTrained, norms: np.ndarray) -> list[GlitchToken]:
-    rows = vocabulary.embeddings[untrained.tokens].astype(np.float64)
-    squares = (rows**2).sum(axis=1)
-    apart = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0))
-    duplicates = (apart < DUPLICATE * untrained.median).sum(axis=1) - 1
-    return [
-        GlitchToken(
-            token=int(token),
-            text=vocabulary.texts[token],
-            distance=float(untrained.distance[token] / untrained.median),
-            norm=float(norms[token]),
-            duplicates=int(n),
-        )
-        for token, n in zip(untrained.tokens, duplicates, strict=True)
-    ]

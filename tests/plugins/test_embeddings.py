@@ -12,7 +12,9 @@ import wspy
 from wspy.errors import BadInput, EmptyWord, NotOneToken
 from wspy.model import Model
 from wspy.testing import tiny_whisper
-from wspy_embeddings.explain import explain
+from wspy_embeddings import run
+from wspy_embeddings.explain import Explanation, Moments
+from wspy_embeddings.glitch import auroc, near_duplicates
 from wspy_embeddings.tokens import NEVER_IN_TEXT, hardly_trained, read_vocabulary, whole_words
 
 N_TOPICS = 6
@@ -98,6 +100,43 @@ def test_planted_unused_tokens_are_listed_and_left_out(result, planted):
     assert not listed & {neighbour.text for word in result.words for neighbour in word.neighbours}
 
 
+def test_other_signs_are_shown_beside_the_rule(result):
+    signs = {sign.name: sign for sign in result.glitch.signs}
+    duplicates, norm = signs["near duplicates"], signs["norm"]
+    assert duplicates.hardly_trained == result.glitch.n_tokens - 1 and duplicates.others == 0
+    assert duplicates.auroc == 1.0 and norm.auroc == 0.0 and norm.hardly_trained < norm.others  # planted short
+    assert 0.0 <= signs["distance to the mean"].auroc < 0.1
+    assert near_duplicates(np.eye(5, 3, dtype=np.float32), np.arange(5), 0.1).tolist() == [0, 0, 0, 1, 1]
+    assert auroc(np.array([1, 2]), np.array([0, 1, 2, 3])) == pytest.approx((1.5 + 2.5) / 8)
+
+
+def test_unused_tokens_may_be_kept_as_neighbours(planted):
+    kept = wspy.analyze(
+        "embeddings",
+        word=[" SolidGoldMagikarp"],
+        vocabulary="all",
+        sample=100,
+        map=False,
+        keep_glitch=True,
+        model=planted,
+    )
+    texts = read_vocabulary(planted).texts
+    unused = {texts[token] for token in read_vocabulary(planted).unused} | set(PLANTED_UNUSED)
+    near = [neighbour.text for neighbour in kept.words[0].neighbours]
+    assert set(near[: len(unused) - 1]) == unused - {" SolidGoldMagikarp"}
+    assert kept.kept_glitch and "were kept" in kept._view()[0].markdown and kept.glitch.listed == ()
+
+
+def test_pairs_beyond_one_block_are_all_compared(planted, monkeypatch):
+    asked = {"word": [" rug"], "sample": 300, "map": False, "model": planted}
+    blocks = wspy.analyze("embeddings", **asked).pairs
+    monkeypatch.setattr(run, "BLOCK_WORDS", 1000)
+    whole = wspy.analyze("embeddings", **asked).pairs
+    assert [t.nearest for t in blocks.thresholds] == [t.nearest for t in whole.thresholds]
+    for one, other in zip(blocks.regressions, whole.regressions, strict=True):
+        assert one.r2 == pytest.approx(other.r2, abs=1e-6) and one.low == pytest.approx(other.low, abs=1e-6)
+
+
 def test_random_weights_have_no_hardly_trained_tokens():
     found = hardly_trained(read_vocabulary(tiny_whisper()))
     assert not found.crowded and len(found.tokens) == 0
@@ -106,7 +145,7 @@ def test_random_weights_have_no_hardly_trained_tokens():
 def test_the_page_marks_the_word_and_says_what_is_alike(result):
     blocks = result._view()
     kinds = [type(block).__name__ for block in blocks]
-    assert kinds.count("Figure") == 3 and kinds.count("Table") == 6
+    assert kinds.count("Figure") == 3 and kinds.count("Table") == 7
     drawn = next(block for block in blocks if isinstance(block, wspy.Figure))
     names = [trace["name"] for trace in drawn.spec["data"]]
     assert "word" in names and set(names) & {"sounds alike", "neither"}
@@ -145,6 +184,15 @@ def test_a_sample_too_small_for_a_map_is_refused(planted):
 def symmetric(rng: np.random.Generator, n: int) -> np.ndarray:
     values = rng.normal(size=(n, n)).astype(np.float32)
     return (values + values.T) / np.float32(np.sqrt(2))
+
+
+def explain(targets: list[np.ndarray], predictors: list[np.ndarray], rng: np.random.Generator) -> list[Explanation]:
+    """In blocks of 50 words, which do not divide what the tests have."""
+    n = len(predictors[0])
+    moments = Moments(n, len(targets), len(predictors), rng)
+    for first in range(0, n, 50):
+        moments.add(first, [values[first : first + 50] for values in (*targets, *predictors)])
+    return moments.explanations()
 
 
 def test_explained_shares_agree_with_least_squares_and_find_the_cause():
