@@ -137,7 +137,8 @@ class Decoder(_Part):
     shared: int | None = Field(description="Heads in both lists.")
     shared_by_chance: float | None = Field(description="Heads that lists of these lengths share by chance.")
     published_auroc: float | None = Field(
-        description="Chance that a published head hits more words than one that is not; 0.5: hits tell nothing of it."
+        None,
+        description="Chance that a published head hits more words than one that is not; 0.5: hits tell nothing of it.",
     )
     timings: tuple[Timing, ...] = Field(description="Errors of the word boundaries, for several sets of heads.")
     held_out: bool = Field(description="Whether the errors are from clips that had no part in the choice.")

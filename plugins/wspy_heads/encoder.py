@@ -261,7 +261,8 @@ def _note_silence(plain: Sequence[Transcription], notes: list[str]) -> None:
     doubtful = sum(bool(heard.text) and heard.no_speech_prob > 0.6 for heard in plain)
     if doubtful:
         notes.append(
-            f"{doubtful} of {len(plain)} clips likely have no speech, by the model's own judgement: text made up."
+            f"{doubtful} of {len(plain)} clips likely have no speech, by the model's own judgement: what it writes "
+            "there is made up (hallucinated)."
         )
 
 

@@ -22,8 +22,10 @@ class Reach(_Part):
     relevance: float | None = Field(description="Share of the relevance map's mass; null where the map is empty.")
     rollout: float | None = Field(description="Share of the plain rollout's mass.")
     uniform: float = Field(description="The control: the share in a map that is the same everywhere.")
-    even: float = Field(
-        description="A stricter control: the share in a map that is the same over the audio's frames, and zero beyond."
+    even: float | None = Field(
+        None,
+        description="A stricter control: the share in a map that is the same over the audio's frames, and zero beyond; "
+        "null in runs that were made before there was one.",
     )
 
 
@@ -81,7 +83,8 @@ class RolloutResult(wspy.Result):
     doubtful: str = Field(description="Why the text may be made up; empty where nothing says so.")
     reach: tuple[Reach, ...] = Field(description="Over the frames of the audio, for each distance.")
     to_padding: float | None = Field(
-        description="Share of what the audio's frames draw on that lies in the padding; null where the map is empty."
+        None,
+        description="Share of what the audio's frames draw on that lies in the padding; null where the map is empty.",
     )
     endings: tuple[Ending, ...] = Field(description="Over the frames after the audio; none for a full window.")
     explained: tuple[WordRelevance, ...] = Field(description="One for each word that was explained, in order.")

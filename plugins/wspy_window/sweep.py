@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import FRAME_S, SAMPLE_RATE, log_mel, n_frames, require_window
+from wspy.audio import FRAME_S, SAMPLE_RATE, WINDOW_FRAMES, log_mel, n_frames, require_window
 from wspy.errors import OutOfRange, WindowTooWide
 from wspy.model import (
     Model,
@@ -133,13 +133,16 @@ def _clips_of(inputs: Window.Inputs, corpus: wspy.Corpus) -> list[wspy.Clip]:
 
 
 def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
-    """Refuse a run in which every window is as wide as the longest sound: it would tell about padding only."""
+    """Refuse a run in which every window is as wide as the longest sound: it would tell about padding only.
+
+    1500 is the full window, which hides nothing of anything, and may be asked for.
+    """
     if inputs.audio is not None:
         what, samples = inputs.audio.name, len(context.audio(inputs.audio))
     else:
         what = f"The longest clip of corpus {context.corpus.name!r}"
         samples = max(round(clip.duration_s * SAMPLE_RATE) for clip in _clips_of(inputs, context.corpus))
-    if n_frames(samples) <= min(inputs.k):
+    if n_frames(samples) <= min(inputs.k) < WINDOW_FRAMES:
         raise WindowTooWide(what, n_frames(samples), samples / SAMPLE_RATE, min(inputs.k))
 
 
@@ -263,7 +266,7 @@ def _notes(clips: Sequence[ClipResult], masks: Sequence[Mask]) -> Iterator[str]:
     if made_up:
         yield (
             f"{_clips(made_up, len(clips))} likely without speech, by the model's own no-speech probability (above "
-            f"{NO_SPEECH}) or the corpus' text: what is written there is made up."
+            f"{NO_SPEECH}) or the corpus' text: what is written there is made up (hallucinated)."
         )
     silent = sum(not clip.unmasked.text for clip in clips)
     if silent:

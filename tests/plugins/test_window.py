@@ -197,6 +197,8 @@ def test_a_sound_that_no_window_is_narrower_than_is_refused(model, corpus, decod
     with pytest.raises(WindowTooWide, match=r"longest clip of corpus 'noises' has 35 frames"):
         wspy.analyze("window", k=[35], model=model, corpus=corpus)
     wspy.analyze("window", k=[34], model=model, corpus=corpus)
+    full = wspy.analyze("window", k=[1500], model=model, corpus=corpus)  # the full window, which masks nothing
+    assert full.windows[0].wer == 0
 
 
 def test_silent_and_long_recordings_are_refused(model, tmp_path: Path):
