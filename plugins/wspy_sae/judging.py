@@ -44,9 +44,12 @@ def judge(inputs: SaeEval.Inputs, context: wspy.Context) -> SaeEval.Result:
     """
     dictionary = load_dictionary(inputs.sae)
     check_belongs(inputs.sae, dictionary.config, context.reference)
-    other = load_dictionary(inputs.against) if inputs.against is not None else None
-    if other is not None and (other.config.site, other.config.d_in) != (dictionary.config.site, dictionary.config.d_in):
-        raise DifferentSites(inputs.sae, dictionary.config.site, inputs.against or "", other.config.site)
+    other = None
+    if inputs.against is not None:
+        other = load_dictionary(inputs.against)
+        check_belongs(inputs.against, other.config, context.reference)
+        if other.config.site != dictionary.config.site:
+            raise DifferentSites(inputs.sae, dictionary.config.site, inputs.against, other.config.site)
     record = read_record(inputs.sae)
     unheard = held_out_clips(record, context.corpus) or list(context.corpus.clips)
     clips = _at_most([unheard[at] for at in context.rng.permutation(len(unheard))], MOST_FRAMES)

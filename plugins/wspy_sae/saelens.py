@@ -46,15 +46,17 @@ METADATA = {
 
 
 def write(dictionary: Dictionary, folder: Path) -> None:
-    """Write both files into a folder that is there."""
-    from safetensors.torch import save_file
+    """Write both files into a folder that is there, each whole and synced to disk."""
+    from safetensors.torch import save
+
+    from wspy.files import write_atomic
 
     names = ["W_enc", "b_enc", "W_dec", "b_dec"]
     if dictionary.config.architecture == "jumprelu":
         names.append("threshold")
     weights = {name: getattr(dictionary, name).detach().float().contiguous() for name in names}
-    save_file(weights, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(content(dictionary.config), indent=1), encoding="utf-8")
+    write_atomic(folder / WEIGHTS, save(weights))
+    write_atomic(folder / CONFIG, json.dumps(content(dictionary.config), indent=1))
 
 
 def content(config: DictionaryConfig) -> dict[str, object]:

@@ -28,6 +28,7 @@ __all__ = [
     "save_dictionary",
 ]
 
+TAKEN = ("nothing", "mean", "zero")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -49,13 +50,15 @@ def dictionary_folder(name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no plain folder name.
+    """Refuse what is no plain folder name, or would be mistaken for an ablation in a table.
 
     Raises:
-        BadTraining: it is none.
+        BadTraining: either.
     """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise BadTraining("--name", repr(name), "use letters, digits, dots, dashes and underscores, up to 100")
+    if name in TAKEN:
+        raise BadTraining("--name", repr(name), "that is what `wspy sae eval` compares dictionaries with")
 
 
 def save_dictionary(dictionary: Dictionary, name: str) -> Path:

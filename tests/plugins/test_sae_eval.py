@@ -288,6 +288,11 @@ def test_a_dictionary_of_another_model_or_site_is_refused_by_name(model):
     save_dictionary(dictionary_of(64, 96, model.sha256, "encoder.blocks.1"), "there")
     with pytest.raises(InputError, match=r"'here'.*encoder\.blocks\.0.*'there'.*encoder\.blocks\.1"):
         wspy.analyze("sae-eval", model=model, corpus=spoken(2), sae="here", against="there")
+    with pytest.raises(InputError, match=r"'foreign'.*random-0"):
+        wspy.analyze("sae-eval", model=model, corpus=spoken(2), sae="here", against="foreign")
+    save_dictionary(dictionary_of(32, 96, model.sha256), "narrow")
+    with pytest.raises(InputError, match=r"'narrow' takes 32 values and encoder\.blocks\.0 of this model gives 64"):
+        wspy.analyze("sae-eval", model=model, corpus=spoken(2), sae="narrow")
     with pytest.raises(InputError, match=r"no dictionary.*'gone'.*here"):
         wspy.analyze("sae-eval", model=model, corpus=spoken(2), sae="gone")
 

@@ -25,7 +25,13 @@ from wspy_sae.feature_errors import OtherWidth
 from wspy_sae.layouts import UnreadableDictionary
 from wspy_sae.saelens import layer
 from wspy_sae.settings import TrainSettings
-from wspy_sae.store import dictionary_folder, load_dictionary, save_dictionary
+from wspy_sae.store import (
+    UnknownDictionary,
+    dictionary_folder,
+    list_dictionaries,
+    load_dictionary,
+    save_dictionary,
+)
 from wspy_sae.stream import TensorSource
 from wspy_sae.train import fit, make_stream
 from wspy_sae.train_errors import AlreadyTrained, BadTraining, NotAnEncoderSite, OtherModel
@@ -494,6 +500,36 @@ def test_damage_is_one_line_that_names_the_folder(reference, damage, tmp_path, m
     assert isinstance(raised.value, InputError) and raised.value.exit_code == 2
     assert "damaged" in text and "\n" not in text and len(text) < 400
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_interrupted_write_leaves_what_was_there(reference, before, monkeypatch):
+    own = made(reference)
+    if before:
+        save_dictionary(own, "kept")
+
+    def broken_off(path: Path, content: bytes | str) -> None:
+        path.write_bytes(content[:1000] if isinstance(content, bytes) else b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wspy.files.write_atomic", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        save_dictionary(made(reference, "topk"), "kept")
+    left = list(dictionary_folder("kept").parent.iterdir())
+    assert left == ([dictionary_folder("kept")] if before else [])
+    if before:
+        assert load_dictionary("kept").config == own.config
+    else:
+        with pytest.raises(UnknownDictionary, match="no dictionary 'kept'"):
+            load_dictionary("kept")
+
+
+def test_what_a_killed_process_left_is_no_dictionary(reference):
+    half = dictionary_folder(".mine.k1lled")  # the folder that a write fills before it takes its name
+    half.mkdir(parents=True)
+    (half / "cfg.json").write_text("{}")
+    save_dictionary(made(reference), "mine")
+    assert list_dictionaries() == ["mine"]
 
 
 @pytest.mark.parametrize(

@@ -467,7 +467,7 @@ def test_what_cannot_be_trained_is_one_line_before_the_model_is_loaded(changes, 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101, "zero"])
 def test_names_are_plain(name, model):
     with pytest.raises(BadTraining, match="--name"):
         train_dictionary(name, small(), model.reference, tones(), model=lambda: model)
