@@ -53,6 +53,15 @@ def full_spectrogram() -> Figure:
     )
 
 
+def full_activity(label: str = "7 S") -> Figure:
+    values = np.zeros((3, 60), np.float32)
+    values[0, 10:15], values[1, 40] = 2.5, 0.1
+    mel = np.random.default_rng(0).random((80, 120), dtype=np.float32)
+    return figures.activity(
+        "a", mel, values, [label, "8", "9"], duration_s=1.0, y_title="feature", words=WORDS, phones=PHONES
+    )
+
+
 ALL = [
     full_spectrogram(),
     figures.histogram("h", [0, 1, 2], [4, 5], x_title="peak", marks=[(0.5, "#1"), (9.0, "#2")], log_y=True),
@@ -69,6 +78,7 @@ ALL = [
         log_x=True,
         x_labels=[(1, "1"), (10, "10"), (100, "full")],
     ),
+    full_activity(),
 ]
 
 
@@ -141,6 +151,17 @@ def test_interval_under_the_peak_stands_out() -> None:
     assert phones["base"] == [0.1, 0.3, 0.5] and phones["x"] == pytest.approx([0.2, 0.2, 0.4])
 
 
+def test_each_row_of_activity_reaches_its_own_highest_and_shares_the_time_axis() -> None:
+    data, layout = parts(full_activity())
+    rows = unpacked(data[1]["z"])
+    assert rows.shape == (3, 50)  # what lies past the sound is left out
+    assert rows[0].nonzero()[0].tolist() == [*range(10, 15)] and rows.max(axis=1).tolist() == [1, 1, 0]
+    assert (data[1]["x0"], data[1]["dx"], layout["xaxis"]["range"]) == (0, 0.02, [0, 1.0])
+    assert layout["yaxis2"]["domain"][0] > layout["yaxis"]["domain"][1] > layout["yaxis3"]["domain"][1]
+    with pytest.raises(ValueError, match="labels"):
+        figures.activity("a", np.zeros((80, 5)), np.zeros((2, 5)), ["one"], duration_s=1, y_title="unit")
+
+
 def test_mel_axis_follows_whispers_filters() -> None:
     whisper_audio = pytest.importorskip("whisper.audio")
     filters = whisper_audio.mel_filters("cpu", 80).numpy()
@@ -153,6 +174,7 @@ def test_mel_axis_follows_whispers_filters() -> None:
     "figure",
     [
         full_spectrogram(),
+        full_activity(NASTY),
         figures.histogram("h", [0, 1], [1], x_title=NASTY, y_title=NASTY, marks=[(0.5, NASTY)]),
         figures.bars("b", [NASTY], [1], x_title=NASTY, y_title=NASTY),
         figures.stacked_bars("s", [NASTY], {NASTY: [1.0]}, x_title=NASTY, y_title=NASTY),

@@ -10,21 +10,29 @@ import wspy
 if TYPE_CHECKING:
     import typer
 
-    from wspy.atlas import OpenSite
+    from wspy.atlas import DerivedSite, OpenSite
+    from wspy.model import ModelReference
 
 
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
     from wspy_sae.judge import SaeEval
+    from wspy_sae.listening import Features
+    from wspy_sae.steering import Steer
 
     register(SaeEval)
+    register(Features)
+    register(Steer)
 
 
 @wspy.hookimpl
 def register_sites(register: Callable[[str, OpenSite], None]) -> None:
-    from wspy_sae.site import SCHEME, open_sae
+    def open_sae(name: str, reference: ModelReference) -> DerivedSite:
+        from wspy_sae.site import open_sae  # imports torch: only when a dictionary is asked for
 
-    register(SCHEME, open_sae)
+        return open_sae(name, reference)
+
+    register("sae", open_sae)
 
 
 @wspy.hookimpl

@@ -166,3 +166,16 @@ def register_sites(register):
     assert plugin["sites"] == ["rows"] and len(plugin["problems"]) == 2
     assert "must be lower-case" in plugin["problems"][0]
     assert "sites 'sae' is already registered by plugin 'sae' of wspy" in plugin["problems"][1]
+
+
+def test_units_that_never_fall_below_zero_can_be_read(model):
+    def open_site(address, reference):
+        sha256 = hashlib.sha256(address.encode()).hexdigest()
+        return DerivedSite(BASE, 4, sha256, load=lambda model: lambda x: x[:, ROWS].clamp_min(0) * (address != "none"))
+
+    for address in ("some", "none"):
+        (atlas,) = ensure(model, noise(3), f"high:{address}", schemes={"high": open_site})
+        for unit in range(4):
+            found = atlas.unit(unit)
+            assert found.minimum == 0 and not len(found.samples[-1].value)
+            assert (found.maximum > 0) == (address == "some")

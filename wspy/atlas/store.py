@@ -138,12 +138,28 @@ def _spread(values: Float64[np.ndarray, " unit"]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+class _Slice(Protocol):
+    """An array of which only what is asked for is read."""
+
+    def get_shape(self) -> list[int]: ...
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
 class _Stored(Protocol):
     """A file of arrays as safetensors opens it, which has no types of its own."""
 
     def keys(self) -> Sequence[str]: ...
     def get_tensor(self, name: str) -> np.ndarray: ...
-    def get_slice(self, name: str) -> np.ndarray: ...
+    def get_slice(self, name: str) -> _Slice: ...
+
+
+def _between(stored: _Stored, name: str, start: int, stop: int) -> np.ndarray:
+    """Rows of an array; safetensors refuses an empty range at an array's end."""
+    rows = stored.get_slice(name)
+    length = rows.get_shape()[0]
+    if start < stop or start < length:
+        return rows[start:stop]
+    return rows[length - 1 : length][:0] if length else stored.get_tensor(name)
 
 
 class SiteAtlas:
@@ -171,7 +187,7 @@ class SiteAtlas:
                 prefix = f"{_NAMES[sign]}.samples"
                 start, stop = (int(at) for at in stored.get_slice(f"{prefix}.offset")[idx : idx + 2])
                 for field in Examples.FIELDS:
-                    row[f"{prefix}.{field}"] = stored.get_slice(f"{prefix}.{field}")[start:stop]
+                    row[f"{prefix}.{field}"] = _between(stored, f"{prefix}.{field}", start, stop)
         return unit_from_arrays(row)
 
     @property

@@ -7,6 +7,7 @@ that draws a figure brings its own theme, light or dark. Labels are shown as the
 
 from __future__ import annotations
 
+from wspy.figures.activity import activity
 from wspy.figures.base import BLUE, GREEN, GREY, MAGMA, ORANGE, PALETTE, PINK, SKY, VERMILLION, plain, typed
 from wspy.figures.charts import bars, histogram, stacked_bars
 from wspy.figures.curves import Curve, curves
@@ -27,6 +28,7 @@ __all__ = [
     "Axis",
     "Curve",
     "Interval",
+    "activity",
     "bars",
     "curves",
     "heatmap",

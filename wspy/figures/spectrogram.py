@@ -84,7 +84,7 @@ def spectrogram(
         _MEL_HEIGHT,
         _ACTIVATION_HEIGHT if activation is not None else 0,
     ]
-    rows_at, mel_at, activation_at = _stack(heights)
+    rows_at, mel_at, activation_at = stacked_panels(heights)
     layout = plain_layout(sum(heights) + _GAP * (sum(h > 0 for h in heights) - 1) + _TOP + _BOTTOM)
     layout["margin"] = {"l": LEFT, "r": _RIGHT, "t": _TOP, "b": _BOTTOM}
     lowest = "y3" if rows else "y"
@@ -97,8 +97,8 @@ def spectrogram(
         "ticks": "outside",
         "nticks": 9,
     }
-    layout["yaxis"] = _mel_axis(mel.shape[0], mel_at)
-    data: list[JsonValue] = [_mel_trace(mel, duration_s)]
+    layout["yaxis"] = mel_axis(mel.shape[0], mel_at)
+    data: list[JsonValue] = [mel_trace(mel, duration_s)]
     if activation is not None:
         layout["yaxis2"] = {
             "title": {"text": plain(activation_label) or "activation", "standoff": 4},
@@ -109,19 +109,7 @@ def spectrogram(
         }
         data.append(_activation_trace(activation, activation_s, duration_s))
     if rows:
-        layout["uniformtext"] = {"mode": "hide", "minsize": 9}
-        layout["barmode"] = "overlay"
-        layout["yaxis3"] = {
-            "domain": rows_at,
-            "range": [-0.5, len(rows) - 0.5],
-            "tickvals": list(range(len(rows))),
-            "ticktext": [name for name, _ in rows],
-            "fixedrange": True,
-            "showgrid": False,
-            "zeroline": False,
-        }
-        for y, (name, intervals) in enumerate(rows):
-            data += [_boxes(name, y, intervals, peak_s), _box_labels(y, intervals, duration_s)]
+        data += interval_rows(layout, rows, rows_at, duration_s, peak_s)
     if peak_s is not None:
         bottom = mel_at[0] if rows else 0  # the boxes show the peak by colour; a line would cross their labels
         _mark_peak(layout, peak_s, duration_s, bottom)
@@ -130,7 +118,7 @@ def spectrogram(
     return Figure(title=title, caption=caption, spec={"data": data, "layout": layout})
 
 
-def _stack(heights: Sequence[int]) -> list[list[JsonValue]]:
+def stacked_panels(heights: Sequence[int]) -> list[list[JsonValue]]:
     """The domain of each panel, bottom to top, with a gap between those that are there."""
     total = sum(heights) + _GAP * (sum(h > 0 for h in heights) - 1)
     domains: list[list[JsonValue]] = []
@@ -141,7 +129,32 @@ def _stack(heights: Sequence[int]) -> list[list[JsonValue]]:
     return domains
 
 
-def _mel_axis(n_mels: int, domain: list[JsonValue]) -> Json:
+def interval_rows(
+    layout: Json,
+    rows: Sequence[tuple[str, Sequence[Interval]]],
+    domain: list[JsonValue],
+    duration_s: float,
+    peak_s: float | None = None,
+) -> list[JsonValue]:
+    """The panel of words and phones, on the axis `y3`: its traces, and its axis in the layout."""
+    layout["uniformtext"] = {"mode": "hide", "minsize": 9}
+    layout["barmode"] = "overlay"
+    layout["yaxis3"] = {
+        "domain": domain,
+        "range": [-0.5, len(rows) - 0.5],
+        "tickvals": list(range(len(rows))),
+        "ticktext": [name for name, _ in rows],
+        "fixedrange": True,
+        "showgrid": False,
+        "zeroline": False,
+    }
+    traces: list[JsonValue] = []
+    for y, (name, intervals) in enumerate(rows):
+        traces += [_boxes(name, y, intervals, peak_s), _box_labels(y, intervals, duration_s)]
+    return traces
+
+
+def mel_axis(n_mels: int, domain: list[JsonValue]) -> Json:
     ticks = {200: "200", 1000: "1k", 2000: "2k", 4000: "4k"}
     return {
         "title": {"text": "Hz (mel scale)", "standoff": 4},
@@ -155,7 +168,7 @@ def _mel_axis(n_mels: int, domain: list[JsonValue]) -> Json:
     }
 
 
-def _mel_trace(mel: Float[np.ndarray, "mel _"], duration_s: float) -> Json:
+def mel_trace(mel: Float[np.ndarray, "mel _"], duration_s: float) -> Json:
     kept = np.nan_to_num(mel[:, : max(1, math.ceil(duration_s / MEL_FRAME_S))].astype(np.float32))
     low, high = float(kept.min()), float(kept.max())
     steps = np.round((kept - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
