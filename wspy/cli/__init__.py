@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import wspy
-from wspy.cli import atlas, corpus, demo, models, new_plugin, plugins, runs
+from wspy.cli import atlas, corpus, demo, doctor, models, new_plugin, plugins, runs
 from wspy.cli.plain import plain
 from wspy.errors import NotWritable, UnknownAnalysis, WspyError
 from wspy.files import home
@@ -164,6 +164,7 @@ def build_app(words: Sequence[str]) -> typer.Typer:
     app.add_typer(analyses, name="analyze")
     plugins.add_commands(app)
     new_plugin.add_commands(app)
+    doctor.add_commands(app)
     runs.add_commands(app)
     models.add_commands(app)
     demo.add_commands(app)
