@@ -234,6 +234,7 @@ class ActivationStream:
                     order = torch.randperm(len(frames), generator=self._generator(epoch, at + 1))
                     for start in range(skipped * self.batch, n_batches * self.batch, self.batch):
                         yield frames[order[start : start + self.batch]]
+                    del frames  # before the next are read: the bound is for all that is held
                 step += n_batches
             epoch += 1
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -287,10 +288,13 @@ def test_each_epoch_hears_every_frame_once_and_any_step_can_be_gone_on_from(capa
 def test_the_buffer_stays_within_its_bound():
     class Counting(TensorSource):
         largest = 0
+        before = staticmethod(lambda: None)
 
         def read(self, clips, progress):
+            assert Counting.before() is None, "two chunks are held at once"
             values = super().read(clips, progress)
             Counting.largest = max(Counting.largest, len(values))
+            Counting.before = weakref.ref(values)
             return values
 
     stream = ActivationStream(Counting(torch.randn(5000, 4), clip_length=50), 64, capacity=1000)
