@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from wspy.corpus import Corpus
 from wspy.errors import InputError, UnknownSite
@@ -17,6 +18,7 @@ from wspy.model import ModelReference
 from wspy.testing import tiny_whisper
 from wspy_sae import dictionary_learning
 from wspy_sae.belongs import check_belongs
+from wspy_sae.commands import app
 from wspy_sae.dictionary import Dictionary, DictionaryConfig
 from wspy_sae.engine import Plain
 from wspy_sae.exchange import Imported, export_dictionary, import_dictionary, layout_of
@@ -594,12 +596,14 @@ def test_import_list_and_remove_on_the_command_line(reference, run_cli, wspy_hom
     done = run_cli("sae", "import", str(folder), "--name", "audio", "--model", "tiny.en")
     assert done.code == 0, done.stderr
     assert "500 features of encoder.blocks.2 of tiny.en, topk" in done.stdout and "no threshold" in done.stderr
-    listed = run_cli("sae", "list", "--json")
+    here = CliRunner()
+    listed = here.invoke(app, ["list", "--json"])
     assert [row["name"] for row in json.loads(listed.stdout)] == ["audio", "mine"]
-    assert listed.code == 0 and "damaged" in listed.stderr
+    assert listed.exit_code == 0 and "damaged" in listed.stderr
     wrong = run_cli("sae", "import", str(folder), "--name", "wide", "--model", "base")
     assert wrong.code == 2 and wrong.stdout == "" and len(wrong.stderr.strip().splitlines()) == 1
     assert "'wide' takes 384 values" in wrong.stderr
-    assert run_cli("sae", "remove", "damaged").code == 0 and not damaged.exists()
-    there = run_cli("sae", "export", "audio", str(tmp_path / "out"), "--format", "sparsify")
-    assert there.code == 0 and (tmp_path / "out" / "sae.safetensors").is_file()
+    assert here.invoke(app, ["remove", "damaged"]).exit_code == 0 and not damaged.exists()
+    there = here.invoke(app, ["export", "audio", str(tmp_path / "out"), "--format", "sparsify"])
+    assert there.exit_code == 0 and there.stdout.strip() == str(tmp_path / "out")
+    assert (tmp_path / "out" / "sae.safetensors").is_file()
