@@ -59,15 +59,15 @@ def _recording(found: Recording, result: Chop.Result) -> list[Block]:
     exact = [cut.exact for cut in found.cuts if cut.exact is not None]
     if len(exact) > 1:
         said.append(f"Exactly what was cut disappears in {sum(exact)} of {len(exact)} cuts.")
+    alone = tuple(dict.fromkeys(span for cut in found.cuts if cut.exact for span in cut.spans))
     figure = spectrogram(
         "What was cut",
         mel,
         duration_s=found.duration_s,
         words=[word for word in found.words if word.end_s > word.start_s],
-        spans=found.cuts[0].spans if one else (),
-        caption="The words are where cross-attention timing puts them; the shaded stretch was replaced."
-        if one
-        else "The words are where cross-attention timing puts them.",
+        spans=found.cuts[0].spans if one else alone,
+        caption="The words are where cross-attention timing puts them; "
+        + ("the shaded stretch was replaced." if one else "shaded are the cuts after which just their words are gone."),
     )
     blocks: list[Block] = [
         Text(markdown="\n\n".join(said)),
@@ -102,11 +102,13 @@ def _transcripts(found: Recording) -> Table:
 
 
 def _differences(found: Recording) -> Table:
-    """Many cuts: what each did; the transcripts are in result.json."""
+    """Many cuts: what each did, and what is written then."""
     return Table(
         title="What each cut did",
-        columns=(*_CUT_COLUMNS, *_DIFFERENCES),
-        rows=tuple((*_cut_row(cut), *(_words(cut, column.name) for column in _DIFFERENCES)) for cut in found.cuts),
+        columns=(*_CUT_COLUMNS, *_DIFFERENCES, _TRANSCRIPT),
+        rows=tuple(
+            (*_cut_row(cut), *(_words(cut, column.name) for column in _DIFFERENCES), cut.text) for cut in found.cuts
+        ),
     )
 
 

@@ -13,6 +13,8 @@ from wspy_chop.compare import compare, exactly_gone, find_words, normal
 if TYPE_CHECKING:
     from wspy.analysis import Context
 
+EDGES = ".,;:!?\"'()[]-–—…“”‘’"
+
 Planned = tuple[str, tuple[Span, ...], frozenset[int]]
 """What is cut, where, and which words that means; no words where it was given by frames."""
 
@@ -57,6 +59,8 @@ def _asked_span(inputs: Chop.Inputs) -> Span | None:
     seconds = (inputs.start_s, inputs.stop_s) != (None, None)
     if frames + seconds + (inputs.word is not None) > 1:
         raise BadCut("A cut is given in several ways")
+    if inputs.word is not None and not normal(inputs.word):
+        raise BadCut("The word to cut is empty")
     if inputs.occurrence is not None and inputs.word is None:
         raise BadCut("An occurrence is given without a word")
     if not (frames or seconds):
@@ -87,11 +91,12 @@ def _by_word(inputs: Chop.Inputs, heard: Heard) -> list[Planned]:
         places = [range(i, i + 1) for i, word in enumerate(words) if normal(word)]
         return [(words[place[0]], (_span(heard, place, inputs.margin_s),), frozenset(place)) for place in places]
     found = find_words(words, inputs.word)
+    bare = [word.strip(EDGES) for word in words if normal(word)]
     if not found:
-        raise WordNotHeard(inputs.word, words)
+        raise WordNotHeard(inputs.word, bare)
     if inputs.occurrence is not None:
         if inputs.occurrence > len(found):
-            raise WordNotHeard(inputs.word, words, inputs.occurrence)
+            raise WordNotHeard(inputs.word, bare, inputs.occurrence)
         found = [found[inputs.occurrence - 1]]
     label = f"'{inputs.word.strip()}'" + (f" ({len(found)} times)" if len(found) > 1 else "")
     spans = tuple(_span(heard, place, inputs.margin_s) for place in found)

@@ -231,6 +231,7 @@ def test_words_are_told_apart_by_alignment():
         ({"stop_s": 5}, BadCut, "Only one"),
         ({"start": 5, "stop": 9, "word": "one"}, BadCut, "several ways"),
         ({"occurrence": 2}, BadCut, "without a word"),
+        ({"word": " ?"}, BadCut, "word to cut is empty"),
         ({"start": 5, "stop": 9, "margin_s": 0.1}, BadCut, "margin"),
         ({"word": "seven"}, WordNotHeard, "'seven' here. It hears: one, two, three, two, four"),
         ({"word": "two", "occurrence": 3}, WordNotHeard, "3. time"),
@@ -272,9 +273,14 @@ def test_the_page_shows_before_and_after(copying, recording, few):
     assert blocks[3].rows[2][:2] == ("three", "–")
     shapes = blocks[2].figure.spec["layout"]["shapes"]
     assert (shapes[0]["x0"], shapes[0]["x1"]) == (0.8, 1.2)
-    turns = Chop().view(wspy.analyze("chop", audio=recording, model=copying))
+    in_turn = wspy.analyze("chop", audio=recording, model=copying)
+    turns = Chop().view(in_turn)
     assert [block.kind for block in turns] == ["text", "table", "audio"] and "5 of 5" in turns[0].markdown
-    assert turns[1].rows[2] == ("three", 0.8, 1.2, "padding", "yes", "three", "", "")
+    assert turns[1].rows[2] == ("three", 0.8, 1.2, "padding", "yes", "three", "", "", "one two two four")
+    shapes = turns[2].figure.spec["layout"]["shapes"]
+    assert [(shape["x0"], shape["x1"]) for shape in shapes[:5]] == [
+        (one.start_s, one.end_s) for cut in in_turn.recording.cuts for one in cut.spans
+    ]
     corpus = Corpus.in_memory("noises", [(noise(2.8, seed), Clip(f"clip-{seed}"), None) for seed in range(2)])
     blocks = Chop().view(wspy.analyze("chop", model=copying, corpus=corpus))
     assert [block.kind for block in blocks] == ["text", "table", "figure", "figure", "table"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import whisper as openai_whisper
 
 import wspy
 from wspy.audio import load_audio
-from wspy.model import Model, load_model
+from wspy.model import Model, load_model, padding_features
+from wspy_chop.chop import fill, hear, span
 from wspy_chop.compare import normal
 
 pytestmark = [pytest.mark.real, pytest.mark.session_home]
@@ -39,6 +41,10 @@ def test_a_cut_is_a_slice_assigned_by_hand(model, speech):
         before = openai_whisper.decode(whisper, output, options).text
         output[0:50] = padded[0:50]
         after = openai_whisper.decode(whisper, output, options).text
+    heard = hear(model, [load_audio(speech)], "en")[0]
+    rng, padding = np.random.default_rng(0), padding_features(model)[0]
+    chopped = fill(heard.features, [span(0, 50, "")], "padding", padding=padding, n_valid=heard.n_frames, rng=rng)
+    torch.testing.assert_close(chopped, output, atol=1e-3, rtol=1e-3)
     assert (found.text, found.cuts[0].text) == (before, after)
     left, whole = ([normal(word) for word in text.split()] for text in (after, before))
     assert 2 <= len(whole) - len(left) <= 6  # a second of speech

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 import wspy
 from wspy.audio import SAMPLE_RATE
-from wspy.corpus import Clip, Corpus
+from wspy.corpus import Alignment, Clip, Corpus, Interval
 from wspy.errors import OutOfRange
 from wspy.model import Model
 from wspy.testing import tiny_whisper
@@ -90,6 +91,25 @@ def test_both_directions_have_words_of_their_own(model, corpus):
         assert f"Words with the {direction} activation" in titles
         assert f"Transcripts at the {direction} activations" in titles
     assert "**" in blocks[0].markdown or blocks[0].markdown.startswith("# Neuron 7")
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_the_word_at_the_peak_can_be_heard_by_itself(model, aligned):
+    text = ["paper", "river", "blue", "engine", "music"]
+    samples = np.random.default_rng(1).normal(scale=0.1, size=2 * SAMPLE_RATE).astype(np.float32)
+    intervals = tuple(Interval(0.4 * n, 0.4 * (n + 1), word) for n, word in enumerate(text))
+    alignment = Alignment(intervals, (), "none", "hand") if aligned else None
+    heard = Corpus.in_memory(f"one-{aligned}", [(samples, Clip("one", text=" ".join(text)), alignment)])
+    result = analyze(model, heard, top=1, sign="positive")
+    (example,) = result.signs[0].examples
+    assert example.word == "blue"
+    said, rate = sf.read(result.file(example.excerpt))
+    assert rate == SAMPLE_RATE
+    if aligned:  # from 0.8 to 1.2 s, and a little around it
+        expected = samples[round(0.77 * rate) : round(1.23 * rate)]
+        assert len(said) == round(0.48 * rate) and np.corrcoef(said[160:-160], expected)[0, 1] > 0.99
+    else:  # cross-attention of a random model says nothing, but it is longer than a word and within the clip
+        assert 0.6 * rate <= len(said) <= 2 * rate
 
 
 def test_a_layer_has_the_planted_neuron_and_little_else(model, corpus):
