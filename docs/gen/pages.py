@@ -6,18 +6,22 @@ calls `on_page_markdown`.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import inspect
 import io
 import os
 import re
+import textwrap
 import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from wspy.errors import WspyError
 
 MARK = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
 COLUMNS = "96"
@@ -113,14 +117,55 @@ def _module(name: str, value: object) -> str:
     return found if isinstance(found, str) and found.startswith("wspy.") else wspy._HOME[name]
 
 
-def errors() -> str:
-    """A table of every error that a user can meet."""
-    from wspy import errors as module
+def error(name: str, *example: str) -> str:
+    """What is seen of one error, from the arguments of an example, and what its class says of the cause."""
+    kind = error_class(name)
+    message = str(kind(*ast.literal_eval(f"({' '.join(example)},)" if example else "()")))
+    cause = " ".join((inspect.getdoc(kind) or "").split())
+    seen = "\n".join(textwrap.wrap(f"wspy: {message}", int(COLUMNS), break_long_words=False, break_on_hyphens=False))
+    return f"**Symptom.** Exit code {kind.exit_code}, and for instance\n\n```text\n{seen}\n```\n\n**Cause.** {cause}"
 
-    rows = ["| error | when | exit code |", "| --- | --- | --- |"]
-    for name, error in inspect.getmembers(module, inspect.isclass):
-        if issubclass(error, module.WspyError) and error not in (module.WspyError, module.InputError):
-            rows.append(f"| `{name}` | {_cell((inspect.getdoc(error) or '').splitlines()[0])} | {error.exit_code} |")
+
+def error_class(name: str) -> type[WspyError]:
+    """The class of a name in `wspy.errors`, or of a dotted name in a plugin."""
+    module, _, own = name.rpartition(".")
+    found: type[WspyError] = getattr(importlib.import_module(module or "wspy.errors"), own)
+    return found
+
+
+def sites(model: str) -> str:
+    """A table of the sites of a published model, one row for each site of a block, with the number of layers."""
+    from wspy.model import find_model, list_sites
+
+    dims = find_model(model).dims
+    layers = {"encoder": dims.n_audio_layer, "decoder": dims.n_text_layer}
+    rows = ["| site | kind | shape | units | meaning |", "| --- | --- | --- | --- | --- |"]
+    for site in list_sites(dims):
+        if re.search(r"blocks\.[1-9]", site.name):
+            continue  # as the block 0
+        name = site.name
+        if ".blocks.0" in name:
+            name = name.replace("blocks.0", "blocks.N", 1)
+        shape = site.shape.replace(" ", "&nbsp;")
+        rows.append(f"| `{name}` | {site.kind} | {shape} | {site.n_units:,} | {_cell(site.meaning)} |")
+    counted = " and ".join(f"{number} in the {side} (*N* from 0 to {number - 1})" for side, number in layers.items())
+    return f"{len(list_sites(dims))} sites; blocks: {counted}.\n\n" + "\n".join(rows)
+
+
+def sizes() -> str:
+    """The sizes of every published model: what the axes of a site's shape are."""
+    from wspy.model.catalogue import PUBLISHED
+
+    heads = ("model", "parameters", "mel", "d_model", "d_mlp", "heads", "d_head", "encoder", "decoder", "tokens")
+    rows = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for name, published in PUBLISHED.items():
+        dims = published.dims
+        numbers = (
+            f"{dims.n_params / 1e6:,.1f} M",
+            *(dims.n_mels, dims.d_model, dims.d_mlp, dims.n_audio_head, dims.d_model // dims.n_audio_head),
+            *(dims.n_audio_layer, dims.n_text_layer, f"{dims.n_vocab:,}"),
+        )
+        rows.append(f"| {name} | {' | '.join(map(str, numbers))} |")
     return "\n".join(rows)
 
 
@@ -162,9 +207,11 @@ def _help(path: tuple[str, ...]) -> str:
 GENERATORS: dict[str, Callable[..., str]] = {
     "about": about,
     "commands": commands,
-    "errors": errors,
+    "error": error,
     "fields": fields,
     "inputs": inputs,
     "public": public,
     "result": result,
+    "sites": sites,
+    "sizes": sizes,
 }
