@@ -21,6 +21,7 @@ from wspy.web import (
     KeptRun,
     Studio,
     blocks,
+    described,
     example_buttons,
     forget_leavers,
     launch_options,
@@ -30,7 +31,10 @@ from wspy.web import (
     words_html,
 )
 
-WINDOWS = [20, 40, 75, 150, 300, 750]
+WINDOWS = [2, 5, 10, 20, 40, 75, 150, 300, 750]
+# What of each report stands above the rest: the figures that a tab is for.
+MAPS = ("Relevance between the frames", "Words and the frames they came from")
+GRIDS = ("Attention within", "WER with one head masked", "Cross-attention heads as aligners")
 EMPTY = '<p class="wspy-hint">Take an example, record something or upload a file first.</p>'
 studio = Studio()
 News = tuple[object, ...]
@@ -39,10 +43,13 @@ News = tuple[object, ...]
 async def listen(request: gr.Request, sound: str | None, at: int) -> AsyncIterator[News]:
     """Transcribe a recording through every window, and show the one that the slider names."""
     if not sound:
-        yield "", None, EMPTY, ""
+        yield "", None, EMPTY, "", ""
         return
     async for state, run in studio.follow(request, "window", {"audio": sound, "k": WINDOWS}):
-        yield (state, run, read(run, at), studio.run_html(run)) if run else (state, *[gr.skip()] * 3)
+        if run is None:
+            yield state, *[gr.skip()] * 4
+            continue
+        yield "", run, read(run, at), studio.part_html(run, "WER against the window"), studio.run_html(run)
 
 
 def read(run: KeptRun | None, at: int) -> str:
@@ -63,13 +70,15 @@ def read(run: KeptRun | None, at: int) -> str:
 async def trace(request: gr.Request, sound: str | None) -> AsyncIterator[News]:
     """Which frames the encoder's outputs draw on, and the words to choose from."""
     if not sound:
-        yield "", EMPTY, ""
+        yield "", EMPTY, "", ""
         return
     async for state, run in studio.follow(request, "rollout", {"audio": sound}):
-        if run is None:
-            yield state, gr.skip(), gr.skip()
-            continue
-        yield "", words_of(run), studio.run_html(run)
+        yield (state, *traced_of(run)) if run else (state, *[gr.skip()] * 3)
+
+
+def traced_of(run: KeptRun) -> News:
+    """The words, the maps, and everything."""
+    return words_of(run), studio.part_html(run, *MAPS), studio.run_html(run)
 
 
 def words_of(run: KeptRun) -> str:
@@ -104,13 +113,13 @@ async def explain(request: gr.Request, sound: str | None, picked: gr.EventData) 
         return
     values = {"audio": sound, "target": "word", "word": word, "occurrence": int(nth)}
     async for state, run in studio.follow(request, "rollout", values):
-        yield (state, words_of(run), studio.run_html(run)) if run else (state, gr.skip(), gr.skip())
+        yield (state, *traced_of(run)) if run else (state, *[gr.skip()] * 3)
 
 
 async def grid(request: gr.Request, clips: int, causal: bool) -> AsyncIterator[News]:
     """How far each head looks, over clips of the demo corpus."""
     async for state, run in studio.follow(request, "heads", {"limit": clips, "causal": causal}):
-        yield (state, studio.run_html(run)) if run else (state, gr.skip())
+        yield (state, studio.part_html(run, *GRIDS), studio.run_html(run)) if run else (state, *[gr.skip()] * 2)
 
 
 with blocks("Attention - wspy") as demo:
@@ -118,40 +127,50 @@ with blocks("Attention - wspy") as demo:
     with gr.Row():
         with gr.Column(scale=0, min_width=340, elem_classes="wspy-form"):
             audio = gr.Audio(
-                label="up to 30 seconds of speech", sources=["upload", "microphone"], type="filepath", buttons=[]
+                label=described("window", "audio")["info"],
+                sources=["upload", "microphone"],
+                type="filepath",
+                buttons=[],
             )
             example_buttons(studio, audio)
             stop = gr.Button("Cancel")
             state = gr.HTML()
         with gr.Column(scale=1, min_width=320), gr.Tabs():
-            with gr.Tab("Through a window"):
+            with gr.Tab("Window"):
                 slider = gr.Slider(
-                    0,
-                    len(WINDOWS) - 1,
-                    2,
+                    *(0, len(WINDOWS) - 1, WINDOWS.index(75)),
                     step=1,
-                    label="window",
-                    info=f"From {WINDOWS[0]} to {WINDOWS[-1]} frames of 20 ms on either side.",
+                    label="k",
+                    info=f"{described('window', 'k')['info']} Narrow to wide: {', '.join(map(str, WINDOWS))}.",
+                    elem_classes="wspy-index",
+                    buttons=[],
                 )
                 masked = gr.HTML(EMPTY)
-                sweep = gr.HTML()
-            with gr.Tab("Where a word came from"):
+                curve = gr.HTML()
+                with gr.Accordion("Every window, with numbers", open=False):
+                    sweep = gr.HTML()
+            with gr.Tab("Words"):
                 show = gr.Button("Trace the relevance", variant="primary")
                 words = picker(EMPTY, elem_id="words")
-                traced = gr.HTML()
-            with gr.Tab("Every head"):
+                maps = gr.HTML()
+                with gr.Accordion("Numbers, sound and every map", open=False):
+                    traced = gr.HTML()
+            with gr.Tab("Heads"):
                 with gr.Row():
-                    limit = gr.Slider(1, 24, 4, step=1, label="clips", info="Of the demo corpus.")
-                    causal = gr.Checkbox(label="mask each head", info="Slow: transcribes once for every head.")
+                    limit = gr.Slider(1, 24, 4, step=1, **described("heads", "limit"))
+                    causal = gr.Checkbox(**described("heads", "causal"))
                 look = gr.Button("Look at the heads", variant="primary")
-                heads = gr.HTML()
+                gr.Examples([[4, False], [12, False], [2, True]], [limit, causal])
+                grids = gr.HTML()
+                with gr.Accordion("Every head, with numbers", open=False):
+                    heads = gr.HTML()
     kept = gr.State()
     settings = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    audio.change(listen, [audio, slider], [state, kept, masked, sweep], **settings)
+    audio.change(listen, [audio, slider], [state, kept, masked, curve, sweep], **settings)
     slider.change(read, [kept, slider], masked, **settings)
-    show.click(trace, audio, [state, words, traced], **settings)
-    words.select(explain, audio, [state, words, traced], **settings)
-    look.click(grid, [limit, causal], [state, heads], **settings)
+    show.click(trace, audio, [state, words, maps, traced], **settings)
+    words.select(explain, audio, [state, words, maps, traced], **settings)
+    look.click(grid, [limit, causal], [state, grids, heads], **settings)
 forget_leavers(demo, studio, stop)
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from wspy.web import (
     KeptRun,
     Studio,
     blocks,
+    described,
     example_buttons,
     forget_leavers,
     launch_options,
@@ -31,7 +32,10 @@ from wspy.web import (
     words_html,
 )
 
-HINT = "Press a word, or drag over the picture, to take it away from the decoder."
+HINT = (
+    "Press a word, or drag over the picture, to take it away from the decoder. By keyboard: arrows move a stretch of "
+    "the picture, Shift with arrows makes it longer, Enter cuts it."
+)
 MOST_WORDS = 60
 studio = Studio()
 News = tuple[object, ...]
@@ -112,10 +116,13 @@ with blocks("Chop - wspy") as demo:
     with gr.Row():
         with gr.Column(scale=0, min_width=340, elem_classes="wspy-form"):
             audio = gr.Audio(
-                label="up to 30 seconds of speech", sources=["upload", "microphone"], type="filepath", buttons=[]
+                label=described("rollout", "audio")["info"],
+                sources=["upload", "microphone"],
+                type="filepath",
+                buttons=[],
             )
             example_buttons(studio, audio)
-            margin = gr.Slider(0, 0.3, 0.0, step=0.02, label="margin", info="Seconds to cut on either side of a word.")
+            margin = gr.Slider(0, 0.3, 0.0, step=0.02, **described("chop", "margin_s"))
             with gr.Row():
                 ask = gr.Button("Listen", variant="primary", scale=2)
                 stop = gr.Button("Cancel", scale=1)

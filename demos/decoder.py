@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 import gradio as gr
 
-from wspy.web import Studio, blocks, forget_leavers, launch_options, picker, title_html
+from wspy.web import Studio, blocks, described, forget_leavers, launch_options, picker, title_html
 
 TOP = 12
 studio = Studio()
@@ -55,12 +55,16 @@ async def search(request: gr.Request, word: str, measure: str, drawn: bool) -> A
     """The neighbours of a word, and the map of all words."""
     values = {"word": [word], "measure": measure, "map": drawn, "sample": 1500}
     async for state, run in studio.follow(request, "embeddings", values):
-        yield (state, studio.run_html(run)) if run else (state, gr.skip())
+        if run is None:
+            yield state, gr.skip(), gr.skip()
+            continue
+        yield "", studio.part_html(run, "Map of", "Nearest to"), studio.run_html(run)
 
 
 async def mean(request: gr.Request, layer: int, idx: int) -> AsyncIterator[News]:
     """The words that a neuron of the decoder responds to."""
-    async for state, run in studio.follow(request, "semantic", {"layer": int(layer), "idx": int(idx)}):
+    values = {"layer": int(layer), "idx": int(idx)}
+    async for state, run in studio.follow(request, "semantic", values):
         yield (state, studio.run_html(run)) if run else (state, gr.skip())
 
 
@@ -68,45 +72,41 @@ with blocks("Decoder - wspy") as demo:
     gr.HTML(title_html("Decoder", "Whisper has read its transcripts. What does it expect when it hears nothing?"))
     state = gr.HTML()
     with gr.Tabs():
-        with gr.Tab("What comes next"):
+        with gr.Tab("Next word"):
             prompt = gr.Textbox(
-                " traffic",
-                label="prompt",
-                info="Begin a word with its space.",
-                lines=1,
-                max_length=300,
-                elem_id="prompt",
+                " traffic", **described("bigrams", "prompt"), lines=1, max_lines=1, max_length=300, elem_id="prompt"
             )
-            steps = gr.Slider(0, 30, 0, step=1, label="write on", info="Tokens to write after the prompt.")
+            steps = gr.Slider(0, 30, 0, step=1, **described("bigrams", "steps"))
             likely = picker(elem_id="likely")
             gr.Examples([[" traffic"], [" thank"], [" once upon a"], [" New York"], ["<|nospeech|>"]], prompt)
-        with gr.Tab("Words as neighbours"):
+        with gr.Tab("Neighbours"):
             with gr.Row():
-                word = gr.Textbox(" rug", label="word", info="One token, with its space.", max_length=60)
-                measure = gr.Radio(
-                    ["cosine", "cleaned"],
-                    value="cosine",
-                    label="measure",
-                    info="cleaned: without what all words share.",
-                )
-                drawn = gr.Checkbox(True, label="map", info="Draw all words as a map; takes a while at first.")
-            seek = gr.Button("Search", variant="primary")
-            near = gr.HTML()
+                word = gr.Textbox(" rug", **described("embeddings", "word"), max_length=60)
+                measure = gr.Radio(["cosine", "cleaned"], value="cosine", **described("embeddings", "measure"))
+                drawn = gr.Checkbox(True, **described("embeddings", "map"))
+            with gr.Row():
+                seek = gr.Button("Search", variant="primary", scale=4)
+                stop = gr.Button("Cancel", scale=1)
             gr.Examples([[" rug"], [" sea"], [" London"], [" happy"]], word)
-        with gr.Tab("Neurons with a meaning"):
+            near = gr.HTML()
+            with gr.Accordion("Every figure, with numbers", open=False):
+                whole = gr.HTML()
+        with gr.Tab("Neurons"):
             with gr.Row():
-                layer = gr.Number(0, label="layer", info="Of the decoder, from 0.", precision=0, minimum=0)
-                idx = gr.Number(10, label="neuron", info="Within the layer, from 0.", precision=0, minimum=0)
-            read = gr.Button("Read its words", variant="primary")
+                layer = gr.Number(0, **described("semantic", "layer"), precision=0, minimum=0)
+                idx = gr.Number(10, **described("semantic", "idx"), precision=0, minimum=0)
+            with gr.Row():
+                read = gr.Button("Read its words", variant="primary", scale=4)
+                leave = gr.Button("Cancel", scale=1)
+            gr.Examples([[0, 10], [0, 100], [0, 700]], [layer, idx])
             meant = gr.HTML()
-            gr.Examples([[0, 10], [1, 100], [3, 7]], [layer, idx])
     settings = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     as_typed = {**settings, "trigger_mode": "always_last"}
     gr.on([demo.load, prompt.change, steps.release], predict, [prompt, steps], [state, likely], **as_typed)
     likely.select(go_on, None, prompt, api_visibility="private", show_progress="hidden")
-    gr.on([seek.click, word.submit], search, [word, measure, drawn], [state, near], **settings)
-    read.click(mean, [layer, idx], [state, meant], **settings)
-forget_leavers(demo, studio)
+    gr.on([seek.click, word.submit], search, [word, measure, drawn], [state, near, whole], **settings)
+    gr.on([read.click, idx.submit], mean, [layer, idx], [state, meant], **settings)
+forget_leavers(demo, studio, stop, leave)
 
 if __name__ == "__main__":
     demo.launch(**launch_options(studio))

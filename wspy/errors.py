@@ -669,5 +669,5 @@ class RunNotKept(InputError):
 class BadServer(InputError):
     """An address, a port or a login that the web app cannot be started with."""
 
-    def __init__(self, option: str, why: str) -> None:
-        super().__init__(f"{option}: {why}.")
+    def __init__(self, option: str, why: str, remedy: str) -> None:
+        super().__init__(f"{option}: {why}: {remedy}.")

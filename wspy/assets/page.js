@@ -163,6 +163,17 @@
     Plotly.relayout(plot, ranges);
   }
 
+  // --- one part of the page alone: `#only=` with the beginnings of the headings that are wanted, a bar between -----
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("only");
+  if (wanted) {
+    document.documentElement.classList.add("part");
+    for (const block of document.querySelectorAll("main > *")) {
+      const headings = [...block.querySelectorAll("h3, h4")].map((heading) => heading.textContent);
+      const asked = wanted.split("|").some((start) => headings.some((heading) => heading.startsWith(start)));
+      block.hidden = !asked;
+    }
+  }
+
   // --- inside another page: no bar of its own, and as tall as what it holds -----------------------------------
   if (window.parent !== window) {
     document.documentElement.classList.add("framed");

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wspy.atlas.build import build_part, ensure_atlas, ensure_atlases, merge_parts
     from wspy.atlas.derived import DerivedSite, OpenSite, SiteSchemes, Units
+    from wspy.atlas.effects import TokenEffect, UnitEffects
     from wspy.atlas.hearing import Probe, find_probes
     from wspy.atlas.kept import (
         KeptAtlas,
@@ -55,6 +56,8 @@ _HOME = {
     "OpenSite": "wspy.atlas.derived",
     "SiteSchemes": "wspy.atlas.derived",
     "Units": "wspy.atlas.derived",
+    "TokenEffect": "wspy.atlas.effects",
+    "UnitEffects": "wspy.atlas.effects",
     "Probe": "wspy.atlas.hearing",
     "find_probes": "wspy.atlas.hearing",
     "KeptAtlas": "wspy.atlas.kept",
@@ -121,7 +124,9 @@ __all__ = [
     "SiteStatistics",
     "Speed",
     "Token",
+    "TokenEffect",
     "UnfinishedAtlas",
+    "UnitEffects",
     "UnitLabel",
     "UnitPhones",
     "UnitStatistics",

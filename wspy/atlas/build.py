@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wspy.atlas.derived import SiteSchemes, site_of
+from wspy.atlas.effects import UnitEffects, read_effects, site_effects, write_effects
 from wspy.atlas.hearing import Ear, Heard, Probe, find_probe, make_ear, text_source
 from wspy.atlas.labels import auroc_table, label_precision
 from wspy.atlas.neighbours import at_length_one, unit_directions
@@ -28,6 +29,7 @@ from wspy.atlas.statistics import TOP, SiteStatistics
 from wspy.atlas.store import (
     BUILDING,
     DIRECTIONS,
+    EFFECTS,
     FORMAT,
     PHONES,
     STATISTICS,
@@ -267,6 +269,8 @@ class _Record:
     """What units write: MLP neurons into the residual stream, computed ones into the site that they come from."""
     tokens: dict[int, list[Token]] = field(default_factory=dict)
     """For decoder sites, by the clip's place in the corpus."""
+    effects: list[UnitEffects] | None = None
+    """For decoder neurons, the tokens that each speaks for and against."""
 
     def update(
         self, activations: Float32[np.ndarray, "position unit"], heard: Heard, track: PhoneTrack | None, clip_id: str
@@ -285,7 +289,7 @@ class _Record:
         phones = self.phones.merge(other.phones) if self.phones and other.phones else None
         words = self.words.merge(other.words) if self.words and other.words else None
         tokens = self.tokens | other.tokens
-        return _Record(self.statistics.merge(other.statistics), phones, words, self.directions, tokens)
+        return _Record(self.statistics.merge(other.statistics), phones, words, self.directions, tokens, self.effects)
 
     def write(self, folder: Path, about: About, *, whole: bool = False) -> None:
         """Let a folder hold the record, and where it is that of a whole corpus also what follows from it."""
@@ -300,6 +304,8 @@ class _Record:
                 write_arrays(temporary / PHONES, arrays, about)
             if self.directions is not None:
                 write_arrays(temporary / DIRECTIONS, {"directions": self.directions}, about)
+            if self.effects is not None:
+                write_effects(temporary / EFFECTS, self.effects)
             if self.words:
                 write_arrays(temporary / WORDS, self.words.arrays(), about)
                 write_tokens(temporary / TOKENS, self.tokens)
@@ -307,7 +313,7 @@ class _Record:
     @classmethod
     def read(cls, folder: Path) -> _Record:
         phones, words, tokens = folder / PHONES, folder / WORDS, folder / TOKENS
-        directions = folder / DIRECTIONS
+        directions, effects = folder / DIRECTIONS, folder / EFFECTS
         try:
             return cls(
                 SiteStatistics.from_arrays(read_arrays(folder / STATISTICS)),
@@ -315,6 +321,7 @@ class _Record:
                 WordStatistics.from_arrays(read_arrays(words)) if words.is_file() else None,
                 read_arrays(directions)["directions"] if directions.is_file() else None,
                 read_tokens(tokens) if tokens.is_file() else {},
+                read_effects(effects) if effects.is_file() else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedAtlas(str(folder), str(error)) from None
@@ -441,6 +448,7 @@ class _Pass:
             for record, probe in zip(self.records, self.probes, strict=True):
                 if probe.derived is None:
                     record.directions = unit_directions(self.model(), probe.name)
+                    record.effects = site_effects(self.model(), probe.name)
                 elif probe.derived.directions is not None:
                     record.directions = at_length_one(probe.derived.directions()).astype(np.float16)
 

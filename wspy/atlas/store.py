@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from wspy.atlas.effects import UnitEffects, read_effects
 from wspy.atlas.phone_arrays import (
     LAGS,
     PACKED,
@@ -47,6 +48,7 @@ PHONES = "phones.safetensors"
 TOKENS = "tokens.jsonl"
 WORDS = "words.safetensors"
 DIRECTIONS = "directions.safetensors"
+EFFECTS = "effects.json"
 BUILDING = ".building"  # beside the sites: what unfinished passes have kept
 _NAMES = {1: "positive", -1: "negative"}
 
@@ -233,6 +235,15 @@ class SiteAtlas:
             return None
         with self._opened(DIRECTIONS) as stored:
             return stored.get_tensor("directions")
+
+    def effects(self) -> list[UnitEffects] | None:
+        """The tokens that each neuron of the decoder speaks for and against; None for other sites.
+
+        Raises:
+            DamagedAtlas: the file cannot be read.
+        """
+        path = self.folder / EFFECTS
+        return read_effects(path) if path.is_file() else None
 
     def unit_words(self, idx: int) -> UnitWords:
         """For a decoder site, what one unit does at each word.

@@ -23,12 +23,24 @@ from wspy.atlas import (
 )
 from wspy.atlas.statistics import RANGES
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, peak_gain
-from wspy.units.result import Example, Neighbour, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
+from wspy.units.result import (
+    Example,
+    Neighbour,
+    PhoneShare,
+    Range,
+    RangeMix,
+    Sign,
+    SignResult,
+    Span,
+    TokenEffect,
+    UnitResult,
+)
 
 if TYPE_CHECKING:
     from wspy.analysis import Context
     from wspy.atlas import Examples, SiteAtlas, Token, UnitPhones, UnitStatistics
     from wspy.atlas import Neighbour as Found
+    from wspy.atlas import TokenEffect as Moved
     from wspy.corpus import Alignment, Corpus, Interval
 
 SIGNS: dict[Sign, int] = {"positive": 1, "negative": -1}
@@ -43,6 +55,8 @@ def listen(context: Context, site: str, idx: int, top: int, signs: Sequence[Sign
     unit = atlas.unit(idx)
     phones = atlas.unit_phones(idx) if atlas.has_phones else None
     cutter = _Cutter(context, atlas)
+    every = atlas.effects()
+    effects = every[idx] if every else None
     aligned = context.corpus.alignment_info
     return UnitResult(
         site=atlas.about.site,
@@ -61,8 +75,14 @@ def listen(context: Context, site: str, idx: int, top: int, signs: Sequence[Sign
         signs=tuple(_one_sign(sign, unit, phones, top, cutter) for sign in signs),
         near_direction=_neighbours(nearest_by_direction(atlas, idx, N_NEIGHBOURS)),
         near_phones=_neighbours(nearest_by_phones(atlas, idx, N_NEIGHBOURS)),
+        promoted=_effects(effects.promoted) if effects else (),
+        suppressed=_effects(effects.suppressed) if effects else (),
         pictures=context.save("pictures.npz", cutter.pictures),
     )
+
+
+def _effects(moved: Sequence[Moved]) -> tuple[TokenEffect, ...]:
+    return tuple(TokenEffect(token=one.token, effect=one.effect) for one in moved)
 
 
 def _neighbours(found: Sequence[Found]) -> tuple[Neighbour, ...]:

@@ -31,9 +31,29 @@ def page(result: UnitResult) -> list[Block]:
     blocks: list[Block] = [_summary(result)]
     for found in result.signs:
         blocks += _one_sign(result, found, pictures)
+    if result.promoted:
+        blocks.append(_effects(result))
     if result.near_direction or result.near_phones:
         blocks.append(_neighbours(result))
     return blocks
+
+
+def _effects(result: UnitResult) -> Table:
+    pairs = zip(result.promoted, result.suppressed, strict=True)
+    return Table(
+        title="Logit effects: the tokens that it speaks for and against",
+        columns=(
+            Column(name="#"),
+            Column(name="for", description="Token whose logit rises most where the neuron is above zero."),
+            Column(name="effect for", decimals=1, description="In standard deviations over all tokens of text."),
+            Column(name="against", description="Token whose logit falls most."),
+            Column(name="effect against", decimals=1, description="In standard deviations over all tokens of text."),
+        ),
+        rows=tuple(
+            (rank, f"“{up.token}”", up.effect, f"“{down.token}”", down.effect)
+            for rank, (up, down) in enumerate(pairs, 1)
+        ),
+    )
 
 
 def _neighbours(result: UnitResult) -> Table:

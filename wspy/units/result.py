@@ -102,6 +102,13 @@ class Neighbour(_Part):
     similarity: float = Field(description="Cosine or correlation, -1 to 1.")
 
 
+class TokenEffect(_Part):
+    """What a decoder neuron does to the logit of one token."""
+
+    token: str = Field(description="The token's text.")
+    effect: float = Field(description="Direct effect, in standard deviations over all tokens of text.")
+
+
 class UnitResult(Result):
     """What one unit responds to, with sound; analyses that show units extend it."""
 
@@ -125,4 +132,8 @@ class UnitResult(Result):
     near_phones: tuple[Neighbour, ...] = Field(
         (), description="Units whose mean activations at each phone correlate most (r); empty without phones."
     )
+    promoted: tuple[TokenEffect, ...] = Field(
+        (), description="Tokens whose logits a decoder neuron raises most, by what it writes; empty for other sites."
+    )
+    suppressed: tuple[TokenEffect, ...] = Field((), description="Tokens whose logits it lowers most.")
     pictures: Media = Field(description="Arrays by name of the audio: log-mel, activation, its times.")

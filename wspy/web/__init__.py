@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wspy.web.address import Server
     from wspy.web.app import blocks, build_app, forget_leavers, title_html
+    from wspy.web.forms import described
+    from wspy.web.neurons import NeuronLayer, decoder_layer, encoder_layer, near_html
     from wspy.web.opening import open_early
-    from wspy.web.pictures import map_html, picker, sound_html, words_html
+    from wspy.web.pictures import chips_html, difference_html, map_html, picker, sound_html, words_html
     from wspy.web.server import launch_options, serve
     from wspy.web.store import KeptRun
     from wspy.web.studio import Settings, Studio, note_html, state_html, toast
@@ -20,7 +22,14 @@ _HOME = {
     "title_html": "wspy.web.app",
     "build_app": "wspy.web.app",
     "forget_leavers": "wspy.web.app",
+    "NeuronLayer": "wspy.web.neurons",
+    "decoder_layer": "wspy.web.neurons",
+    "encoder_layer": "wspy.web.neurons",
+    "near_html": "wspy.web.neurons",
     "open_early": "wspy.web.opening",
+    "chips_html": "wspy.web.pictures",
+    "described": "wspy.web.forms",
+    "difference_html": "wspy.web.pictures",
     "map_html": "wspy.web.pictures",
     "picker": "wspy.web.pictures",
     "sound_html": "wspy.web.pictures",
@@ -38,15 +47,22 @@ _HOME = {
 }
 __all__ = [
     "KeptRun",
+    "NeuronLayer",
     "Server",
     "Settings",
     "Studio",
     "blocks",
     "build_app",
+    "chips_html",
+    "decoder_layer",
+    "described",
+    "difference_html",
+    "encoder_layer",
     "example_buttons",
     "forget_leavers",
     "launch_options",
     "map_html",
+    "near_html",
     "note_html",
     "open_early",
     "picker",

@@ -29,7 +29,9 @@ class Server:
             BadServer: a user without a password, or the other way round.
         """
         if (self.user is None) != (self.password is None):
-            raise BadServer("--user", "a login needs both a user and a password")
+            raise BadServer(
+                "--user", "a login needs both a user and a password", "give --user, and WSPY_PASSWORD or what is asked"
+            )
 
 
 def server_of_environment() -> Server:

@@ -13,6 +13,7 @@ from gradio.components import Component
 
 from wspy.analysis import AnyAnalysis
 from wspy.fields import InputField, input_fields
+from wspy.plugins import load_plugins
 
 FEW_CHOICES = 4
 SHOWN_OPTIONS = 3
@@ -24,6 +25,12 @@ def label_of(field: InputField) -> str:
     """A field's name as words."""
     words = field.name.replace("_", " ")
     return re.sub(r" s$", " (seconds)", words)
+
+
+def described(analysis: str, name: str) -> dict[str, str]:
+    """Label and explanation of one input of an analysis, for a control of one's own."""
+    field = next(f for f in input_fields(load_plugins().analysis(analysis).Inputs) if f.name == name)
+    return {"label": label_of(field), "info": field.description}
 
 
 def control(field: InputField, sites: Sequence[str]) -> Component:
@@ -219,6 +226,7 @@ def parse_query(query: str) -> dict[str, list[str]]:
 __all__ = [
     "Value",
     "control",
+    "described",
     "examples_of",
     "label_of",
     "parse_query",

@@ -158,7 +158,9 @@ def _listening(opening: Opening, host: str, port: int | None) -> _Server:
             trouble = f"{error.strerror or error} (port {at})"
         else:
             return made
-    raise BadServer("--port" if port else "--host", trouble)
+    if port:
+        raise BadServer("--port", trouble, "choose another, or leave it out for the first free one")
+    raise BadServer("--host", trouble, "give an address of this machine, such as 127.0.0.1 or 0.0.0.0")
 
 
 # --- the one of this process --------------------------------------------------------------------------------

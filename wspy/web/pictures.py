@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,19 +62,57 @@ def sound_html(
     labels = "".join(
         f'<span style="{_stretch(begin, end, seconds)}">{html.escape(label)}</span>' for begin, end, label in words
     )
+    spoken = f"{start:.2f} to {stop:.2f} seconds" if cut else "none"
     mark = f'<i class="wspy-stretch" style="{_stretch(start, stop, seconds)}"{"" if cut else " hidden"}></i>'
     return (
-        f'<div class="wspy-sound" data-seconds="{seconds:.4f}" title="Drag over a stretch to cut it">'
+        f'<div class="wspy-sound" data-seconds="{seconds:.4f}" tabindex="0" role="slider" aria-valuemin="0" '
+        f'aria-valuemax="{seconds:.2f}" aria-valuenow="{start:.2f}" aria-valuetext="{spoken}" aria-label="Stretch of '
+        'the sound: arrows move it, Shift with arrows makes it longer or shorter, Enter takes it">'
         f'<img alt="Spectrogram, {seconds:.1f} seconds" draggable="false" src="{_png(mel)}">{mark}</div>'
         f'<div class="wspy-under" aria-hidden="true">{labels}</div>'
     )
 
 
-def map_html(points: Sequence[tuple[float, float, str, str]], title: str, chosen: str = "", caption: str = "") -> str:
+def difference_html(before: str, after: str) -> str:
+    """A transcript with what is gone struck through, and what is new marked."""
+    old, new = before.split(), after.split()
+    parts = []
+    for kind, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        gone, come = html.escape(" ".join(old[old_from:old_to])), html.escape(" ".join(new[new_from:new_to]))
+        if kind == "equal":
+            parts.append(come)
+        else:
+            parts += [f"<del>{gone}</del>"] * bool(gone) + [f"<ins>{come}</ins>"] * bool(come)
+    return " ".join(parts) or "(nothing)"
+
+
+def chips_html(label: str, chips: Sequence[tuple[str, str]]) -> str:
+    """A line of things to press.
+
+    Args:
+        chips: What each picks, and how it is written.
+    """
+    if not chips:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-pick="{html.escape(pick)}">{html.escape(text)}</button>' for pick, text in chips
+    )
+    return f'<p class="wspy-chips"><span>{html.escape(label)}</span>{buttons}</p>'
+
+
+def map_html(
+    points: Sequence[tuple[float, float, str, str]],
+    title: str,
+    chosen: str = "",
+    caption: str = "",
+    dim: Collection[int] = (),
+) -> str:
     """Points to press; what each picks is its number, in the order given.
 
     Args:
         points: x, y, group (which gives the colour) and a label shown on hovering.
+        chosen: The number of the one that is drawn large.
+        dim: The numbers of those that stand back.
     """
     if not points:
         return ""
@@ -85,14 +124,16 @@ def map_html(points: Sequence[tuple[float, float, str, str]], title: str, chosen
     colours = {group: NO_COLOUR if group == NO_GROUP else PALETTE[n % len(PALETTE)] for n, group in enumerate(groups)}
     dots = "".join(
         f'<circle data-pick="{n}" cx="{12 + 976 * (x - left) / wide:.1f}" cy="{12 + 536 * (top - y) / high:.1f}" '
-        f'r="{9 if str(n) == chosen else 5}" fill="{colours[group]}"><title>{html.escape(label)}</title></circle>'
+        f'r="{9 if str(n) == chosen else 5}" fill="{colours[group]}" class="{"dim" if n in dim else ""}">'
+        f"<title>{html.escape(label)}</title></circle>"
         for n, (x, y, group, label) in enumerate(points)
     )
     legend = "".join(f'<li><i style="background:{colours[g]}"></i>{html.escape(g)}</li>' for g in groups)
     note = f'<p class="wspy-hint">{html.escape(caption)}</p>' if caption else ""
     return (
-        f'<figure class="wspy-map"><svg viewBox="0 0 1000 560" role="img" aria-label="{html.escape(title)}">'
-        f"{dots}</svg>"
+        f'<figure class="wspy-map"><svg viewBox="0 0 1000 560" role="img" tabindex="0" '
+        f'aria-label="{html.escape(title)}: arrows go from point to point, Enter opens one">{dots}</svg>'
+        f'<output aria-live="polite"></output>'
         f'<ul class="wspy-legend">{legend}</ul>{note}</figure>'
     )
 

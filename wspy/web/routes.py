@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from wspy.html import plotly_js
+from wspy.report import PLOTLY
 from wspy.web.store import REPORT, ZIP
 
 if TYPE_CHECKING:
     from wspy.web.store import RunStore
 
+SHARED = "run-assets/plotly.min.js"
 TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -25,7 +28,7 @@ TYPES = {
 
 
 def run_routes(store: RunStore) -> Sequence[BaseRoute]:
-    """`/run/NAME/FILE` for the files of kept runs."""
+    """`/run/NAME/FILE` for the files of kept runs, and the script that their figures share."""
 
     def serve(request: Request) -> Response:
         if not _is_signed_in(request):
@@ -36,7 +39,9 @@ def run_routes(store: RunStore) -> Sequence[BaseRoute]:
         if file is None or not file.is_file():
             return PlainTextResponse("This run is not kept any more.", 404, headers=_headers())
         if path == REPORT:
-            return FileResponse(file, media_type="text/html; charset=utf-8", headers=_headers())
+            # All reports on this site draw with one copy of plotly's script, which a browser fetches once.
+            text = file.read_text("utf-8").replace(f'src="{PLOTLY}"', f'src="../../{SHARED}"')
+            return HTMLResponse(text, headers=_headers())
         kind = TYPES.get(file.suffix)
         if kind is None or path == ZIP:
             # What a plugin saved is handed over, never shown as a page of this site.
@@ -44,7 +49,15 @@ def run_routes(store: RunStore) -> Sequence[BaseRoute]:
             return FileResponse(file, media_type=kind, headers=_headers(), filename=_download_name(name, path))
         return FileResponse(file, media_type=kind, headers=_headers())
 
-    return [Route("/run/{name}/{path:path}", serve, methods=["GET", "HEAD"])]
+    def serve_plotly(request: Request) -> Response:
+        if not _is_signed_in(request):
+            return PlainTextResponse("Sign in first.", 401)
+        return FileResponse(plotly_js(), media_type=TYPES[".js"], headers=_headers())
+
+    return [
+        Route(f"/{SHARED}", serve_plotly, methods=["GET", "HEAD"]),
+        Route("/run/{name}/{path:path}", serve, methods=["GET", "HEAD"]),
+    ]
 
 
 def _download_name(name: str, path: str) -> str:

@@ -57,7 +57,8 @@ def serve(app: gr.Blocks, studio: Studio, server: Server) -> None:
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise BadServer("--port" if server.port else "--host", str(error).splitlines()[0].rstrip(".")) from error
+        option, said = "--port" if server.port else "--host", str(error).splitlines()[0].rstrip(".")
+        raise BadServer(option, said, "choose another") from error
     print(f"wspy: open {local}", file=sys.stderr, flush=True)
     if shared:
         print(f"wspy: shared as {shared}", file=sys.stderr, flush=True)

@@ -66,10 +66,14 @@ class Studio:
 
     def corpus_names(self) -> list[str]:
         """Corpora that are there; the demo corpus always, for what to do about its absence is an answer, too."""
+        names = self.corpora_there()
+        return sorted({*names, DEFAULT_CORPUS}, key=lambda name: (name != DEFAULT_CORPUS, name))
+
+    def corpora_there(self) -> list[str]:
+        """Corpora that have been made."""
         from wspy.corpus import list_corpora
 
-        names = [info.name for info in list_corpora()]
-        return sorted({*names, DEFAULT_CORPUS}, key=lambda name: (name != DEFAULT_CORPUS, name))
+        return [info.name for info in list_corpora()]
 
     def question(
         self,
@@ -219,6 +223,14 @@ class Studio:
         return State(f"Waiting: {before} before you" if before else "Waiting for a free place")
 
     # --- showing -----------------------------------------------------------------------------------------
+
+    def part_html(self, run: KeptRun, *titles: str) -> str:
+        """Those tables, figures and players of a run whose titles begin so, without the rest of its report."""
+        only = quote("|".join(titles))
+        return (
+            f'<iframe class="wspy-run wspy-part" title="{html.escape(", ".join(titles))}" '
+            f'src="run/{quote(run.name)}/{REPORT}#only={only}"></iframe>'
+        )
 
     def run_html(self, run: KeptRun, link: str = "") -> str:
         """A run as it stands on a page: its report in a frame that grows with it, and what can be downloaded.

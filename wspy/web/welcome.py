@@ -22,6 +22,7 @@ _TAKEN = frozenset(
         "pwa_icon",
         "robots.txt",
         "run",
+        "run-assets",
         "static",
         "svelte",
         "theme.css",
