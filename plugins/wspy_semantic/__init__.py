@@ -4,10 +4,10 @@ Question: does a neuron of the decoder's MLP stand for a concept, as the post fo
 
 Method: the decoder reads each clip's text, teacher-forced over the clip's sound, and the atlas keeps for every neuron
 the clips and tokens with the most extreme activations, and for every word of the corpus the mean and extremes. The
-`words` with the highest (or lowest) activation are the neuron's top words. How alike they are is the mean similarity
-over all their pairs: of meaning, by a small sentence-embedding model that read each word alone; of sound, by the edit
-distance of their phones. The control draws as many words of about the same frequency at random, many times; p is the
-share of draws that are as alike. `semantic-layer` asks the same of every neuron of a layer.
+`words` with the highest activation above zero (or the lowest below it) are the neuron's top words. How alike they are
+is the mean similarity over all their pairs: of meaning, by a small sentence-embedding model that read each word alone;
+of sound, by the edit distance of their phones. The control draws as many words of about the same frequency at random,
+many times; p is the share of draws that are as alike. `semantic-layer` asks the same of every neuron of a layer.
 
 How it can mislead: a small corpus has few words, so the top words are the best of a poor choice. Frequent words are
 heard in more places, hence the control of equal frequency. Words that look alike also sound alike, and inflections
@@ -74,7 +74,7 @@ class SemanticResult(UnitResult):
         description="Where the texts come from: the corpus, Whisper's own transcripts where it has none, or both."
     )
     top_words: tuple[WordActivation, ...] = Field(
-        description="The words with the highest activation; with sign negative, the lowest."
+        description="The words with the highest activation above zero; with sign negative, the lowest below."
     )
     mean_words: tuple[WordActivation, ...] = Field(
         description="The words with the most extreme mean in that direction among those that occur at least twice."
@@ -131,7 +131,7 @@ class MeasureCount(_Part):
     """How many neurons have top words that are alike in one measure."""
 
     measure: Measure = Field(description="What is compared.")
-    n: int = Field(description="Neurons that could be compared: they rise above zero, and their words are known.")
+    n: int = Field(description="Neurons that could be compared: beyond zero at three words that the measure knows.")
     n_p05: int = Field(description="Those with p below 0.05, of which chance alone gives one in twenty.")
     n_found: int = Field(description="Those that count at a false discovery rate of 5 % over the layer.")
     top_words: float = Field(description="Mean similarity of top words, over these neurons.")

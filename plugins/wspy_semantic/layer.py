@@ -49,7 +49,7 @@ def read_layer(inputs: SemanticLayer.Inputs, context: Context) -> SemanticLayerR
 
 
 def _neurons(atlas: SiteAtlas, inputs: SemanticLayer.Inputs, context: Context) -> list[NeuronWords]:
-    """Every neuron that goes to that side of zero at all, with its top words compared."""
+    """Every neuron that goes to that side of zero at three words or more, with its top words compared."""
     first = atlas.unit_words(0)
     measures = similarities(first.words, first.counts, context)
     compared: list[tuple[int, tuple[str, ...], tuple[Alikeness, ...]]] = []
@@ -58,10 +58,9 @@ def _neurons(atlas: SiteAtlas, inputs: SemanticLayer.Inputs, context: Context) -
     for idx in context.progress.track(range(n_units), what, n_units, "neurons"):
         words = atlas.unit_words(idx)
         top = most_extreme(words, inputs.sign, inputs.words)
-        extreme = words.maximum[top[0]] if inputs.sign == "positive" else -words.minimum[top[0]]
         found = [measure.compare(top, context.rng, precise=True) for measure in measures]
         alike = tuple(each for each in found if each)
-        if extreme > 0 and alike:
+        if alike:
             compared.append((idx, tuple(words.words[at] for at in top.tolist()), alike))
     passes = {measure: _discovered(measure, [alike for _, _, alike in compared]) for measure in ("meaning", "sound")}
     return [

@@ -35,16 +35,23 @@ def page(result: SemanticResult) -> list[wspy.Block]:
 def _direction(
     result: SemanticResult, direction: str, top: tuple[WordActivation, ...], mean: tuple[WordActivation, ...]
 ) -> list[wspy.Block]:
-    return [
-        _words(f"Words with the {direction} activation", top),
-        _words(f"Words with the {direction} mean, of those that occur at least twice", mean),
-        _mean_figure(result, f"Mean activation at the words with the {direction} activation", top),
-    ]
+    if not top:
+        return []
+    blocks: list[wspy.Block] = [_words(f"Words with the {direction} activation", top)]
+    if mean:
+        blocks.append(_words(f"Words with the {direction} mean, of those that occur at least twice", mean))
+    return [*blocks, _mean_figure(result, f"Mean activation at the words with the {direction} activation", top)]
 
 
 def _verdict(result: SemanticResult, direction: str) -> wspy.Text:
     named = ", ".join(word.word for word in result.top_words)
-    told = [f"Of {result.n_words:,} words, those with the {direction} activation: {named}.", _SOURCES[result.texts]]
+    beyond = "above" if direction == "highest" else "below"
+    told = [
+        f"Of {result.n_words:,} words, those with the {direction} activation: {named}."
+        if named
+        else f"None of {result.n_words:,} words takes it {beyond} zero.",
+        _SOURCES[result.texts],
+    ]
     for found in result.alike:
         verb = "more alike" if found.p < 0.05 else "not more alike"
         told.append(
@@ -52,7 +59,7 @@ def _verdict(result: SemanticResult, direction: str) -> wspy.Text:
             f"{found.random_words:.2f} ({found.low:.2f} to {found.high:.2f}), p = {found.p:.3f}."
         )
     if not result.alike:
-        told.append("Too few words are known to compare them.")
+        told.append("Too few of them are known to compare them.")
     return wspy.Text(markdown="\n\n".join(told))
 
 

@@ -44,9 +44,15 @@ def read(inputs: Semantic.Inputs, context: wspy.Context) -> SemanticResult:
 
 
 def most_extreme(words: UnitWords, sign: Sign, n: int) -> Int64[np.ndarray, " word"]:
-    """The words at which the unit goes furthest in one direction, the most extreme first."""
+    """The words at which the unit goes furthest beyond zero in one direction, the most extreme first.
+
+    GELU gives -0.000 for what the unit is strongly against, which would rank above all that it is mildly against: so
+    the highest words of a unit that fires for three are these three.
+    """
     extreme = words.maximum if sign == "positive" else -words.minimum
-    return np.argsort(-extreme, kind="stable")[:n]
+    order = np.argsort(-extreme, kind="stable")[:n]
+    beyond: Int64[np.ndarray, " word"] = order[extreme[order] > 0]
+    return beyond
 
 
 def _one_direction(
@@ -55,7 +61,8 @@ def _one_direction(
     top = most_extreme(words, sign, n)
     often = np.flatnonzero(words.counts >= 2)
     towards = words.mean[often] if sign == "positive" else -words.mean[often]
-    mean = often[np.argsort(-towards, kind="stable")][:n]
+    order = np.argsort(-towards, kind="stable")[:n]
+    mean = often[order[towards[order] > 0]]
     compared = [measure.compare(top, rng) for measure in measures]
     return Opposite(
         top_words=activations(words, top),
