@@ -36,7 +36,7 @@ from wspy.files import atomic_path
 
 if TYPE_CHECKING:
     import soundfile
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Int16
 
 SAMPLE_RATE = 16_000  # samples per second
 HOP_SAMPLES = 160  # one mel frame
@@ -421,7 +421,7 @@ def _mel_filters(n_mels: int) -> Float32[np.ndarray, "mel bin"]:
 # --- writing and listening --------------------------------------------------------------------------------
 
 
-def to_pcm16(samples: Float32[np.ndarray, "sample"]) -> np.ndarray:
+def to_pcm16(samples: Float32[np.ndarray, "sample"]) -> Int16[np.ndarray, "sample"]:
     """16-bit samples; the whole is turned down where it would clip."""
     if not np.isfinite(samples).all():
         raise ValueError("samples are not finite")

@@ -226,6 +226,7 @@ def permuted_values(units: UnitPhones, minimum: int = MIN_COUNT) -> Float32[np.n
 def chosen_on_first_half(
     table: Float32[np.ndarray, "unit half phone"], eligible: Bool[np.ndarray, " phone"]
 ) -> Int64[np.ndarray, " unit"]:
+    """For each unit the place of the eligible phone with the highest AUROC in half A."""
     best: Int64[np.ndarray, " unit"] = np.where(eligible, np.nan_to_num(table[:, 0]), -1).argmax(axis=1)
     return best
 

@@ -28,7 +28,7 @@ import numpy as np
 from wspy.errors import BadActivations
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Float64, Int, Int8
+    from jaxtyping import Bool, Float32, Float64, Int, Int8, UInt64
 
 TOP = 25
 SAMPLES = 2
@@ -80,7 +80,7 @@ class Examples:
     value: Float32[np.ndarray, "*slot"]
     clip: Int[np.ndarray, "*slot"]
     frame: Int[np.ndarray, "*slot"]
-    hash: np.ndarray
+    hash: UInt64[np.ndarray, "*slot"]
     scale: Float32[np.ndarray, "*slot"]
     trace: Int8[np.ndarray, "*slot trace"]
 
@@ -88,6 +88,7 @@ class Examples:
 
     @classmethod
     def empty(cls, *shape: int) -> Examples:
+        """Places for clips, all of them free."""
         return cls(
             np.full(shape, -np.inf, np.float32),
             np.full(shape, -1, np.int32),
@@ -105,9 +106,11 @@ class Examples:
             getattr(self, name)[index] = getattr(other, name)
 
     def copy(self) -> Examples:
+        """The same, with arrays of its own."""
         return Examples(*(getattr(self, name).copy() for name in self.FIELDS))
 
     def concatenated(self, other: Examples, axis: int) -> Examples:
+        """These and others, one after the other along an axis."""
         return Examples(
             *(np.concatenate([getattr(self, name), getattr(other, name)], axis=axis) for name in self.FIELDS)
         )

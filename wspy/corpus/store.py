@@ -95,6 +95,7 @@ class CorpusInfo:
 
     @property
     def hours(self) -> float:
+        """Length of all clips together, in hours."""
         return self.duration_s / 3600
 
 
@@ -129,6 +130,7 @@ class Corpus:
 
     @property
     def name(self) -> str:
+        """The name under which it is kept."""
         return self.info.name
 
     @property
@@ -138,14 +140,17 @@ class Corpus:
 
     @property
     def hours(self) -> float:
+        """Length of all clips together, in hours."""
         return self.info.hours
 
     @property
     def n_speakers(self) -> int:
+        """Different speakers among the clips that name one."""
         return self.info.n_speakers
 
     @property
     def provenance(self) -> Provenance:
+        """Where it comes from."""
         return self.info.provenance
 
     @functools.cached_property

@@ -29,13 +29,16 @@ class Interval(Protocol):
     """A labelled stretch of time, such as `wspy.corpus.Interval`."""
 
     @property
-    def start_s(self) -> float: ...
+    def start_s(self) -> float:
+        """Where it begins, in seconds."""
 
     @property
-    def end_s(self) -> float: ...
+    def end_s(self) -> float:
+        """Where it ends, in seconds."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What it is."""
 
 
 def mel_band(hz: float, n_mels: int) -> float:

@@ -74,6 +74,7 @@ class FramePlan:
 
     @functools.cached_property
     def frames(self) -> tuple[int, ...]:
+        """The frames that are computed, in this order: the clip's own first."""
         return (*range(self.n_head), *sorted((*self.knots, *self.landmarks)))
 
     @property

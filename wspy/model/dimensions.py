@@ -25,14 +25,17 @@ class Dimensions:
 
     @property
     def d_model(self) -> int:
+        """Width of the residual stream."""
         return self.n_audio_state
 
     @property
     def d_mlp(self) -> int:
+        """Neurons of an MLP."""
         return 4 * self.n_audio_state
 
     @property
     def is_multilingual(self) -> bool:
+        """Whether the vocabulary has tokens for languages."""
         return self.n_vocab >= MULTILINGUAL_VOCAB
 
     @property

@@ -43,23 +43,28 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The name under which it was asked for."""
         return self.reference.name
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of its weights file."""
         return self.reference.sha256
 
     @property
     def dims(self) -> Dimensions:
+        """Its sizes: layers, heads, `d_model`, tokens."""
         return self.reference.dims
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are."""
         device: torch.device = self.whisper.device
         return device
 
     @property
     def is_multilingual(self) -> bool:
+        """Whether it knows other languages than English."""
         return self.dims.is_multilingual
 
     def tokenizer(self, language: str | None = None, task: Task = "transcribe") -> Tokenizer:

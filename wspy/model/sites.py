@@ -30,6 +30,7 @@ class Site:
 
     @property
     def side(self) -> Literal["encoder", "decoder"]:
+        """The half of the model that it stands in."""
         return "encoder" if self.name.startswith("encoder.") else "decoder"
 
 

@@ -149,6 +149,7 @@ class TokenSequence:
 
     @property
     def is_prompt(self) -> tuple[bool, ...]:
+        """For each token, whether it belongs to the prompt, which statistics leave out."""
         return tuple(position < self.n_prompt for position in range(len(self.ids)))
 
 

@@ -32,6 +32,7 @@ class WordErrors:
 
     @property
     def n_errors(self) -> int:
+        """Words replaced, added and missing."""
         return self.substituted + self.inserted + self.deleted
 
 
