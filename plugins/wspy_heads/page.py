@@ -14,6 +14,7 @@ from wspy.figures import Axis, heatmap
 from wspy_heads import Decoder, DecoderHead, Encoder, EncoderHead, Heads, Reach
 
 SHOWN_HEADS = 40
+ROW_PX, MARGINS_PX = 36, 70
 
 
 def page(result: Heads.Result) -> list[wspy.Block]:
@@ -89,8 +90,14 @@ def _encoder_table(found: Encoder) -> wspy.Table:
     columns = (
         wspy.Column(name="layer", description="Encoder layer."),
         wspy.Column(name="head", description="Head within the layer."),
-        wspy.Column(name="distance", unit="frames", description="Mean distance from query to key.", decimals=1),
-        wspy.Column(name="distance", unit="ms", description="The same in milliseconds.", decimals=0),
+        wspy.Column(
+            name="verdict",
+            description=f"near: at least half of its attention lies within {found.k} frames, else far. harmless, "
+            "needed or undecided: whether words change when it is masked. In result.json as a sentence.",
+        ),
+        wspy.Column(
+            name="distance", unit="frames", description="Mean distance from query to key; a frame is 20 ms.", decimals=1
+        ),
         wspy.Column(name="entropy", unit="bits", description="Mean entropy of a frame's attention."),
         wspy.Column(name=f"within {found.k}", description=f"Share of attention within {found.k} frames."),
         wspy.Column(name="to padding", description="Share of the clip's attention that goes to padding."),
@@ -98,14 +105,13 @@ def _encoder_table(found: Encoder) -> wspy.Table:
         wspy.Column(name="WER", description="With this head alone masked, against unmasked.", decimals=3),
         wspy.Column(name="from", description="Lower end of the 95 % interval.", decimals=3),
         wspy.Column(name="to", description="Upper end of the 95 % interval.", decimals=3),
-        wspy.Column(name="verdict", description="Reach and effect in words."),
     )
     rows: list[tuple[Cell, ...]] = [
         (
             head.layer,
             head.head,
+            _verdict(head),
             head.reach.distance_frames,
-            head.reach.distance_ms,
             head.reach.entropy_bits,
             _within(head.reach, found.k),
             head.reach.to_padding,
@@ -113,11 +119,16 @@ def _encoder_table(found: Encoder) -> wspy.Table:
             head.wer,
             head.wer_low,
             head.wer_high,
-            head.verdict,
         )
         for head in ordered
     ]
     return wspy.Table(title="Encoder heads, the most needed first", columns=columns, rows=tuple(rows))
+
+
+def _verdict(head: EncoderHead) -> str:
+    """The verdict in a word or two."""
+    where = head.verdict.partition(":")[0]
+    return where if head.effect == "not tested" else f"{where}, {head.effect}"
 
 
 def _together_table(found: Encoder) -> wspy.Table:
@@ -245,7 +256,7 @@ def _picture(
         found = value(head)  # type: ignore[arg-type]  # the caller pairs heads and value
         if found is not None:
             cells[layers.index(head.layer), columns.index(head.head)] = found
-    return heatmap(
+    picture = heatmap(
         title,
         cells,
         x=Axis("head", labels=[str(head) for head in columns]),
@@ -254,3 +265,7 @@ def _picture(
         low=0.0,
         caption=caption,
     )
+    layout = picture.spec["layout"]
+    assert isinstance(layout, dict)  # as `heatmap` makes it
+    layout["height"] = MARGINS_PX + ROW_PX * max(len(layers), 4)  # a scale with a title needs four rows
+    return picture
