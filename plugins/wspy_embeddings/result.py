@@ -120,7 +120,7 @@ class Glitch(_Part):
     norm: float = Field(description="Length of the embedding at the place of unused tokens.")
     norm_rank: float = Field(description="Share of the tokens of text with a shorter embedding than that.")
     listed: tuple[GlitchToken, ...] = Field(description="All of them, nearest to that place first; only with --glitch.")
-    signs: tuple[OtherSign, ...] = Field(description="How well other signs tell them; only with --glitch.")
+    signs: tuple[OtherSign, ...] = Field((), description="How well other signs tell them; only with --glitch.")
 
 
 class Group(_Part):
@@ -149,7 +149,7 @@ class EmbeddingsResult(wspy.Result):
     vocabulary: Literal["words", "all"] = Field(description="Which tokens were candidates.")
     n_text: int = Field(description="Tokens of text in the vocabulary, special tokens left out.")
     n_candidates: int = Field(description="Tokens among which neighbours were looked for.")
-    kept_glitch: bool = Field(description="Whether the hardly trained tokens were among them.")
+    kept_glitch: bool = Field(False, description="Whether the hardly trained tokens were among them.")
     first_direction: float = Field(description="Share of the candidates' variance along the first direction.")
     words: tuple[WordResult, ...] = Field(description="One for each word given.")
     pairs: Pairs = Field(description="What random pairs of words are like.")

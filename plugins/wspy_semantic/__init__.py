@@ -81,7 +81,9 @@ class SemanticResult(UnitResult):
     )
     n_words: int = Field(description="Distinct words that were heard.")
     alike: tuple[Alikeness, ...] = Field(description="One per measure; empty where fewer than three words are known.")
-    opposite: Opposite | None = Field(description="The words with the lowest activation, where both were asked for.")
+    opposite: Opposite | None = Field(
+        None, description="The words with the lowest activation below zero, where both directions were asked for."
+    )
 
 
 class Semantic(wspy.Analysis["Semantic.Inputs", SemanticResult]):

@@ -113,8 +113,8 @@ def _neurons(result: SemanticLayerResult, by: str) -> wspy.Table:
         columns=(
             wspy.Column(name="neuron", description="Its page: wspy analyze semantic."),
             wspy.Column(name=by, decimals=3, description="Mean similarity of its top words, less that of random ones."),
-            wspy.Column(name="p meaning", decimals=3, description="Share of random draws as alike in meaning."),
-            wspy.Column(name="p sound", decimals=3, description="Share of random draws as alike in sound."),
+            wspy.Column(name="p meaning", decimals=4, description="Share of random draws as alike in meaning."),
+            wspy.Column(name="p sound", decimals=4, description="Share of random draws as alike in sound."),
             wspy.Column(name="words", description="The first ten, the most extreme first."),
         ),
         rows=tuple(
