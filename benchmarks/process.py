@@ -21,6 +21,8 @@ class Usage:
 
     seconds: float
     peak_mb: float
+    processor_s: float
+    """Time of all its cores together, which hardly depends on what else the machine does."""
 
 
 def used(command: Sequence[str], environment: dict[str, str]) -> Usage:
@@ -36,4 +38,4 @@ def used(command: Sequence[str], environment: dict[str, str]) -> Usage:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
-    return Usage(seconds, peak_mb(usage))
+    return Usage(seconds, peak_mb(usage), usage.ru_utime + usage.ru_stime)
