@@ -1,7 +1,7 @@
 """What the analyses of attention cost: windows beside plain passes of the encoder, and rollout; part of `make bench`.
 
-By itself, `python benchmarks/attention.py` makes the demo corpus where WSPY_HOME has none, and hears as many clips through
-windows as its argument says, 100 without.
+By itself, `python benchmarks/attention.py` makes the demo corpus where WSPY_HOME has none, and hears as many clips
+through windows as its argument says, 100 without.
 """
 
 from __future__ import annotations
