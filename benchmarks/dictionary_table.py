@@ -4,7 +4,8 @@ WER.
     python benchmarks/dictionary_table.py --steps 400
 
 Every dictionary is trained on the same clips of natural English speech, and judged on clips that none of them has
-heard: reconstruction over all their frames, cross-entropy and WER over all their texts.
+heard: reconstruction over all their frames, cross-entropy and WER over all their texts. Behind CE and WER stand 95 %
+intervals, by clips drawn anew: there are few, and one on which the model repeats itself moves the WER by points.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ COLUMNS = (
     "cosine",
     "CE clean",
     "CE",
+    "95 %",
     "CE zero",
     "CE recovered",
     "WER clean",
     "WER",
+    "95 %",
     "WER zero",
     "dead",
     "training",
@@ -74,12 +77,16 @@ class Bench:
         return self.line(name, dictionary, found, cost, seconds)
 
     def line(self, name: str, dictionary: Dictionary, found: Reconstruction, cost: Cost, seconds: float | None) -> str:
-        from wspy.model import pooled_wer
+        import numpy as np
+
+        from wspy.model import pooled_wer, ratio_interval, wer_interval
         from wspy_sae.downstream import recovered
 
         clean, zero = self.clean.cross_entropy, self.zero.cross_entropy
         saved = recovered(clean, cost.cross_entropy, zero)
-        wers = [pooled_wer(one.errors) for one in (self.clean, cost, self.zero)]
+        wer_clean, wer, wer_zero = (pooled_wer(one.errors) for one in (self.clean, cost, self.zero))
+        ce_range = ratio_interval(cost.losses, cost.n_tokens, np.random.default_rng(0))
+        wer_range = wer_interval(cost.errors, np.random.default_rng(0))
         cells = (
             name,
             f"{dictionary.config.d_sae:,}",
@@ -89,9 +96,13 @@ class Bench:
             f"{found.cosine:.3f}",
             f"{clean:.3f}",
             f"{cost.cross_entropy:.3f}",
+            "" if ce_range is None else f"{ce_range[0]:.2f} to {ce_range[1]:.2f}",
             f"{zero:.2f}",
             "" if saved is None else f"{saved:.1%}",
-            *("" if wer is None else f"{wer:.1%}" for wer in wers),
+            "" if wer_clean is None else f"{wer_clean:.1%}",
+            "" if wer is None else f"{wer:.1%}",
+            "" if wer_range is None else f"{wer_range[0]:.0%} to {wer_range[1]:.0%}",
+            "" if wer_zero is None else f"{wer_zero:.1%}",
             f"{found.dead:.1%}",
             "" if seconds is None else f"{seconds:.0f} s",
         )

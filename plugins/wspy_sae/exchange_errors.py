@@ -26,7 +26,7 @@ class CannotExport(wspy.InputError):
     """A dictionary that the other library cannot compute."""
 
     def __init__(self, layout: str, why: str, instead: str) -> None:
-        super().__init__(f"{layout} cannot compute this dictionary: {why}. Export it as {instead}.")
+        super().__init__(f"{layout} cannot compute this dictionary: {why}. Export it with --format {instead}.")
 
 
 class NotEmpty(wspy.InputError):

@@ -258,7 +258,7 @@ def test_relu_goes_to_sparsify_with_all_features_and_thresholds_do_not_go(sparsi
     folder = export_dictionary("mine", tmp_path / "relu", "sparsify")
     assert_same(*densely(sparsify.SparseCoder.load_from_disk(folder), activations()), own)
     save_dictionary(made(reference), "thresholds")
-    with pytest.raises(CannotExport, match=r"batchtopk has thresholds.*saelens"):
+    with pytest.raises(CannotExport, match=r"batchtopk has thresholds.*--format saelens"):
         export_dictionary("thresholds", tmp_path / "no", "sparsify")
     assert not list(tmp_path.glob("*no*"))  # nothing half written is left, either
 
