@@ -177,6 +177,7 @@ class Context:
         """
         from wspy.atlas import ensure_atlases
 
+        self.check_sites(sites)
         reference, model, schemes = self.reference, lambda: self.model, self.site_schemes
         if random_weights:
             from wspy.model import random_reference
@@ -187,6 +188,18 @@ class Context:
         return ensure_atlases(
             sites, reference, self.corpus, model=model, speed=speed, schemes=schemes, progress=self.progress
         )
+
+    def check_sites(self, sites: Sequence[str]) -> None:
+        """Refuse sites of which there can be no atlas, before a corpus is made or a model loaded.
+
+        Raises:
+            UnknownSite: the model has no such site.
+            NotStepwise: a site has no value per frame or token.
+            InputError: what a scheme says of an address that it cannot use with this model.
+        """
+        from wspy.atlas import find_probes
+
+        find_probes(sites, self.reference, self.site_schemes)
 
     def _schemes_of_this_model(self) -> SiteSchemes:
         """What computes units for this very model, whichever is heard with them: the control of a dictionary's features

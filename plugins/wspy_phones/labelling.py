@@ -41,6 +41,7 @@ MIN_CONTROLS = 40  # of the same kind, silence or sound; with fewer, a unit is c
 def label_sites(inputs: Phones.Inputs, context: wspy.Context) -> Phones.Result:
     """Label the units of the sites that were asked for, and the controls by the same rule."""
     sites = _sites(inputs, context)
+    context.check_sites(sites)
     corpus = context.corpus
     if corpus.alignment_info is None:
         raise InputError(f"Corpus {corpus.name!r} has no phones: align it with `wspy corpus align {corpus.name}`.")

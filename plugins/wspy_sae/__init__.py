@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 @wspy.hookimpl
 def register_analyses(register: Callable[[type[wspy.AnyAnalysis]], None]) -> None:
+    from wspy_sae.feature import Sae
     from wspy_sae.judge import SaeEval
     from wspy_sae.listening import Features
     from wspy_sae.steering import Steer
 
     register(SaeEval)
+    register(Sae)
     register(Features)
     register(Steer)
 

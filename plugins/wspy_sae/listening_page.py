@@ -41,19 +41,28 @@ def _row_label(fired: Fired) -> str:
 
 def _summary(result: Features.Result) -> wspy.Text:
     shown = sum(fired.strength for fired in result.features)
-    explained = "" if result.fvu is None else f" They explain {1 - result.fvu:.1%} of how {result.site} varies here."
+    explained = ""
+    if result.fvu is not None and result.fvu < 1:
+        explained = f" They explain {1 - result.fvu:.1%} of how {result.site} varies here."
+    elif result.fvu is not None:
+        explained = (
+            f"\n\n**They explain nothing of how {result.site} varies here** (FVU {result.fvu:.2f}; predicting the mean "
+            "scores 1): the recording is unlike what the dictionary was trained on. Trust nothing below, and train a "
+            "dictionary on such speech."
+        )
     labels = (
         f"Labels are those of the atlas over corpus {result.labels_from!r}."
         if result.labels_from
         else f"There is no atlas of these features yet, so they have no labels: "
         f"`wspy atlas build --sites sae:{result.sae}`."
     )
+    listed = f" The {len(result.features)} features below make {shown:.0%} of the features' coming and going."
+    listed = listed if result.features else ""
     nothing = "" if result.features else "\n\n**No feature fires in this recording.**"
     return wspy.Text(
         markdown=f"# {result.n_fired:,} of {result.d_sae:,} features of {result.sae} fire in {result.name}\n\n"
-        f"{result.l0:.1f} at a time, over {result.n_frames:,} frames of 20 ms, in {result.model}.{explained} The "
-        f"{len(result.features)} features below make {shown:.0%} of the features' coming and going.\n\n"
-        f"{labels}{nothing}"
+        f"{result.l0:.1f} at a time, over {result.n_frames:,} frames of 20 ms, in {result.model}."
+        f"{listed}{explained}\n\n{labels}{nothing}"
     )
 
 

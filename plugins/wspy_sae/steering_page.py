@@ -20,12 +20,20 @@ _HOW = {
 }
 
 
+_INTERVAL = (
+    wspy.Column(name="from", unit="%", decimals=1, description="Lower end of the 95 % interval over clips."),
+    wspy.Column(name="to", unit="%", decimals=1, description="Upper end of it."),
+)
+
+
 def page(result: Steer.Result) -> list[wspy.Block]:
     """The summary; for a recording its transcripts at once, for a corpus after the numbers."""
     blocks: list[wspy.Block] = [_summary(result)]
     if result.audio:
         blocks += [wspy.Audio(title="The recording", path=result.audio.path), _recording(result)]
-    blocks += [_table(result), _curve(result), _words(result)]
+    blocks += [_table(result), _curve(result)]
+    if any(one.words for one in _handles(result)):
+        blocks.append(_words(result))
     if not result.audio:
         blocks.append(_clips(result))
     return blocks
@@ -58,7 +66,11 @@ def _summary(result: Steer.Result) -> wspy.Text:
     if not result.n_words:
         lines.append("**The model writes nothing untouched**, so there is no word to change.")
     elif not most.wer:
-        lines.append("**No factor changes a word.**")
+        worst = max((one for one in result.steered if one.by != "handle"), key=lambda one: one.wer or 0.0, default=None)
+        other = ""
+        if worst is not None and worst.wer:
+            other = f" Controls of the same size change up to {100 * worst.wer:.1f} % (factor {worst.factor:g})."
+        lines.append(f"**No factor changes a word.**{other}")
     else:
         controls = [
             f"{by} {100 * wer:.1f} %"
@@ -78,15 +90,14 @@ def _percent(value: float | None) -> float | None:
 
 
 def _table(result: Steer.Result) -> wspy.Table:
-    texts = result.text_wer is not None
+    texts, several = result.text_wer is not None, len(result.clips) > 1
     by_control = [by for by in CONTROLS if any(one.by == by for one in result.steered)]
     rows = [
         (
             one.factor,
             100 * one.size,
             _percent(one.wer),
-            _percent(one.wer_low),
-            _percent(one.wer_high),
+            *((_percent(one.wer_low), _percent(one.wer_high)) if several else ()),
             *(_percent(_mean([c.wer for c in _controls(result, one.factor, by)])) for by in by_control),
             one.substituted,
             one.inserted,
@@ -105,8 +116,7 @@ def _table(result: Steer.Result) -> wspy.Table:
             wspy.Column(name="factor", decimals=2),
             wspy.Column(name="size", unit="%", decimals=1, description="Of the change, over that of activations."),
             wspy.Column(name="WER", unit="%", decimals=1, description="Against the untouched transcript."),
-            wspy.Column(name="from", unit="%", decimals=1, description="Lower end of the 95 % interval over clips."),
-            wspy.Column(name="to", unit="%", decimals=1, description="Upper end of it."),
+            *(_INTERVAL if several else ()),
             *(
                 wspy.Column(name=by, unit="%", decimals=1, description=f"WER with a {by} of the same size, mean.")
                 for by in by_control
@@ -204,13 +214,20 @@ _MARKS = "~~Struck through~~: gone. **Bold**: new. Case and punctuation do not c
 
 
 def _recording(result: Steer.Result) -> wspy.Text:
+    """The handle's transcripts, then those of controls that change a word."""
     clean = result.clips[0].text
     lines = ["| factor | by | transcript |", "| ---: | --- | --- |"]
     lines.append(f"| | untouched | {_escaped(_short(clean)) or '(nothing)'} |")
-    for one in result.steered:
-        by = _escaped(result.handle) if one.by == "handle" else f"{one.by} {one.which}"
-        lines.append(f"| {one.factor:g} | {by} | {_marked(clean, one.texts[0])} |")
-    return wspy.Text(markdown="\n\n".join(["## Transcripts", _MARKS, "\n".join(lines)]))
+    lines += [
+        f"| {one.factor:g} | {_escaped(result.handle)} | {_marked(clean, one.texts[0])} |" for one in _handles(result)
+    ]
+    controls = [one for one in result.steered if one.by != "handle"]
+    changed = [one for one in controls if one.changed]
+    lines += [f"| {one.factor:g} | {one.by} {one.which} | {_marked(clean, one.texts[0])} |" for one in changed]
+    said = ["## Transcripts", _MARKS, "\n".join(lines)]
+    if len(changed) < len(controls):
+        said.append(f"Of {len(controls)} controls of the same size, {len(controls) - len(changed)} change no word.")
+    return wspy.Text(markdown="\n\n".join(said))
 
 
 def _clips(result: Steer.Result) -> wspy.Text:
@@ -237,9 +254,12 @@ def _clips(result: Steer.Result) -> wspy.Text:
 
 
 def _marked(before: str, after: str) -> str:
+    passages = compare_words(before, after)
+    if all(passage.change == "same" for passage in passages):
+        return "(the same words)"
     parts: list[str] = []
     left = SHOWN_WORDS
-    for passage in compare_words(before, after):
+    for passage in passages:
         old, new = (_escaped(" ".join(words[:left])) for words in (passage.before, passage.after))
         if passage.change == "same":
             parts += [new] if new else []

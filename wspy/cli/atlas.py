@@ -319,7 +319,7 @@ def _print_one(kept: KeptAtlas) -> None:
         ("corpus", f"{about.corpus}, hash {about.corpus_hash}"),
         ("alignment", f"hash {about.alignment_hash}" if about.alignment_hash else "none"),
         ("heard", f"{kept.n_clips} clips, {kept.n_positions} {what}"),
-        *([("units", f"of {about.base}, computed by SHA-256 {about.units_sha256}")] if about.units_sha256 else []),
+        *([("computed", f"from {about.base}, by SHA-256 {about.units_sha256}")] if about.units_sha256 else []),
         ("speed", about.speed),
         ("kept clips", f"{about.top} of the highest and {about.top} of the lowest peaks per unit, with samples"),
         ("units", about.n_units),
