@@ -200,7 +200,7 @@ class DamagedAtlas(WspyError):
         )
 
 
-class BadActivations(WspyError):
+class BadActivations(InputError):
     """Activations that no statistics can be made of: the model computes something broken."""
 
     def __init__(self, clip_id: str, why: str) -> None:

@@ -51,7 +51,7 @@ class OtherSettings(wspy.InputError):
         )
 
 
-class DamagedCheckpoint(wspy.WspyError):
+class DamagedCheckpoint(wspy.InputError):
     """A checkpoint that cannot be read."""
 
     def __init__(self, path: str, why: str) -> None:
