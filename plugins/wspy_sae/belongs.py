@@ -26,7 +26,10 @@ def check_belongs(name: str, config: DictionaryConfig, reference: ModelReference
     same_file = config.model_sha256 == reference.sha256
     same_name = config.published_name is not None and config.published_name == reference.published_name
     if not same_file and not same_name:
-        raise OtherModel(name, config.model_name, reference.name)
+        trained_on, given = config.model_name, reference.name
+        if trained_on == given:  # two checkpoints of one name
+            trained_on, given = f"{given} ({config.model_sha256[:8]})", f"{given} ({reference.sha256[:8]})"
+        raise OtherModel(name, trained_on, given)
     n_units = encoder_site(config.site, reference).n_units
     if n_units != config.d_in:
         raise OtherWidth(name, config.d_in, config.site, n_units)

@@ -70,8 +70,8 @@ class OtherModel(wspy.InputError):
 
     def __init__(self, name: str, trained_on: str, given: str) -> None:
         super().__init__(
-            f"The dictionary {name!r} was trained on {trained_on}, and this is {given}: give --model {trained_on}, or "
-            "another dictionary."
+            f"The dictionary {name!r} was trained on {trained_on}, and this is {given}: give the --model that it was "
+            "trained on, or another dictionary."
         )
 
 

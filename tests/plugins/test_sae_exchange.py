@@ -422,7 +422,7 @@ def test_the_same_published_weights_in_another_file_are_the_same_model(reference
     check_belongs("mine", own, published)
     with pytest.raises(OtherModel, match=r"'mine'.*tiny\.en.*base"):
         check_belongs("mine", own, dataclasses.replace(published, name="base"))
-    with pytest.raises(OtherModel):  # a checkpoint of one's own that happens to have that name
+    with pytest.raises(OtherModel, match=r"on tiny\.en \(bbbbbbbb\), and this is tiny\.en \(aaaaaaaa\)"):
         check_belongs("mine", own, dataclasses.replace(published, source="file"))
 
 
