@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wspy.model import Model
     from wspy_sae.settings import TrainSettings
 
-SITE, WIDTH, K, BATCH, STEPS = "encoder.blocks.2", 3072, 32, 2048, 100
+SITE, WIDTH, K, BATCH, STEPS = "encoder.blocks.2", 3072, 32, 2048, 150
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = ("timit_sample", "ps_en", "ljspeech", "asterisk_en", "librivox_ps")
 HELD_OUT = 0.1
