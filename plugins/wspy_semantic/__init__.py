@@ -138,6 +138,11 @@ class MeasureCount(_Part):
     n_found: int = Field(description="Those that count at a false discovery rate of 5 % over the layer.")
     top_words: float = Field(description="Mean similarity of top words, over these neurons.")
     random_words: float = Field(description="The same for random words of equal frequency.")
+    excess_95: float = Field(description="How much more alike than random words: 95th percentile over these neurons.")
+    n_beyond: int | None = Field(
+        description="Of those found, the neurons that lie beyond that percentile of the neurons with shuffled weights; "
+        "null without them."
+    )
 
 
 class SemanticLayerResult(wspy.Result):

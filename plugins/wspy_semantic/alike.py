@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DRAWS = 1000
 MORE_DRAWS, FEW = 9000, 10  # for a whole layer, where fewer than ten of the first are as alike: small p need many draws
-NEAREST = 200  # words: twice the most that can be asked for
+NEAREST = 50  # words; in a small corpus a wider choice would put rare words in the place of "the"
 FEWEST = 3  # words that make a mean over pairs worth looking at
 MEASURES: dict[Measure, Callable[[list[str]], np.ndarray]] = {
     "meaning": meaning_similarity,
@@ -92,16 +92,17 @@ def equally_frequent(
     n_draws: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, "draw word"]:
-    """In each draw for each chosen word one of the `NEAREST` known words nearest to it in frequency, none twice.
+    """In each draw for each chosen word one of the known words nearest to it in frequency, none twice.
 
-    A chosen word may be drawn again. Words of one frequency come in an order that is new for each call: in that of
-    the alphabet, a word's neighbours would look and sound like it.
+    They are `NEAREST` words, or twice as many as are chosen where that is more. A chosen word may be drawn again. Words
+    of one frequency come in an order that is new for each call: in that of the alphabet, a word's neighbours would look
+    and sound like it.
     """
     places = np.flatnonzero(known)
     order = places[np.lexsort((rng.random(len(places)), counts[places]))]
     place_of = np.empty(len(counts), np.int64)
     place_of[order] = np.arange(len(order))
-    width = min(NEAREST, len(order))
+    width = min(max(NEAREST, 2 * len(chosen)), len(order))
     drawn = np.empty((n_draws, len(chosen)), np.int64)
     for column, word in enumerate(rng.permutation(chosen).tolist()):
         start = min(max(int(place_of[word]) - width // 2, 0), len(order) - width)

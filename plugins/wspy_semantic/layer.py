@@ -41,8 +41,8 @@ def read_layer(inputs: SemanticLayer.Inputs, context: Context) -> SemanticLayerR
         n_words=len(atlas.unit_words(0).words),
         n_top=inputs.words,
         units=tuple(units),
-        counts=_counts(units),
-        random_weights=() if shuffled is None else _counts(shuffled),
+        counts=_counts(units, shuffled),
+        random_weights=() if shuffled is None else _counts(shuffled, None),
         kinds=_kinds(units),
         random_kinds={} if shuffled is None else _kinds(shuffled),
     )
@@ -89,19 +89,30 @@ def _kinds(units: list[NeuronWords]) -> dict[Kind, int]:
     return {kind: counts[kind] for kind in KINDS}
 
 
-def _counts(units: list[NeuronWords]) -> tuple[MeasureCount, ...]:
+def _excess(measure: str, units: list[NeuronWords]) -> np.ndarray:
+    """How much more alike the words of each neuron are than random ones; NaN where the measure does not know them."""
+    found = [_of(measure, unit.alike) for unit in units]
+    return np.array([each.top_words - each.random_words if each else np.nan for each in found])
+
+
+def _counts(units: list[NeuronWords], control: list[NeuronWords] | None) -> tuple[MeasureCount, ...]:
     counted = []
     for measure in MEASURES:
         found = [each for unit in units if (each := _of(measure, unit.alike))]
         if found:
+            excess, discovered = _excess(measure, units), _discovered(measure, [unit.alike for unit in units])
+            chance = _excess(measure, control) if control else np.array([np.nan])
+            limit = None if np.isnan(chance).all() else float(np.nanquantile(chance, 0.95))
             counted.append(
                 MeasureCount(
                     measure=measure,
                     n=len(found),
                     n_p05=sum(each.p < 0.05 for each in found),
-                    n_found=sum(_discovered(measure, [unit.alike for unit in units])),
+                    n_found=sum(discovered),
                     top_words=float(np.mean([each.top_words for each in found])),
                     random_words=float(np.mean([each.random_words for each in found])),
+                    excess_95=float(np.nanquantile(excess, 0.95)),
+                    n_beyond=None if limit is None else int((np.array(discovered) & (excess > limit)).sum()),
                 )
             )
     return tuple(counted)

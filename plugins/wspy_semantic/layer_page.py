@@ -34,13 +34,19 @@ def _summary(result: SemanticLayerResult) -> wspy.Text:
             other = f"; with shuffled weights {_share(control[measure])}" if measure in control else ""
             lines.append(
                 f"Alike in {measure} beyond chance: **{count.n_found} of {count.n}** neurons at a false discovery rate "
-                f"of 5 %. p is below 0.05 for {_share(count)}{other}; chance alone gives 5 %."
+                f"of 5 %{_beyond(count)}. p is below 0.05 for {_share(count)}{other}; chance alone gives 5 %."
             )
     if not result.counts:
         lines.append("Too few words are known to compare them.")
     if result.texts != "corpus":
         lines.append("The corpus lacks texts: **Whisper's own transcripts** were read, errors included.")
     return wspy.Text(markdown="\n\n".join(lines))
+
+
+def _beyond(count: MeasureCount) -> str:
+    if count.n_beyond is None:
+        return ""
+    return f", **{count.n_beyond}** of them more alike than 95 % of the neurons with shuffled weights"
 
 
 def _share(count: MeasureCount) -> str:
@@ -59,10 +65,16 @@ def _count_table(result: SemanticLayerResult) -> wspy.Table:
             wspy.Column(name="neurons", description="Neurons that could be compared."),
             wspy.Column(name="p < 0.05", description="Chance alone gives one in twenty."),
             wspy.Column(name="found", description="At a false discovery rate of 5 % over the layer."),
+            wspy.Column(
+                name="beyond shuffled",
+                description="Of these, those more alike than 95 % of the neurons with shuffled weights.",
+            ),
             wspy.Column(name="top words", decimals=3, description="Mean similarity over pairs, mean over neurons."),
             wspy.Column(name="random words", decimals=3, description="Of equal frequency."),
         ),
-        rows=tuple((name, c.measure, c.n, c.n_p05, c.n_found, c.top_words, c.random_words) for name, c in rows),
+        rows=tuple(
+            (name, c.measure, c.n, c.n_p05, c.n_found, c.n_beyond, c.top_words, c.random_words) for name, c in rows
+        ),
     )
 
 
