@@ -37,6 +37,8 @@ from wspy.units.result import (
 )
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32
+
     from wspy.analysis import Context
     from wspy.atlas import Examples, SiteAtlas, Token, UnitPhones, UnitStatistics
     from wspy.atlas import Neighbour as Found
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 SIGNS: dict[Sign, int] = {"positive": 1, "negative": -1}
 N_NEIGHBOURS = 8
+SHORTEST_WORD_S = 0.3  # a shorter excerpt is hard to make out
+AROUND_WORD_S = 0.04
 MOST_PHONES = 11  # that a stacked bar shows by name
 WILSON_Z = 1.96  # 95 %
 
@@ -179,6 +183,7 @@ class _Cutter:
         alignment = self.context.corpus.alignment(clip)
         times, word = self._positions(at, alignment, len(samples))
         peak_s = float(times[position])
+        near = excerpt(samples, peak_s) if self.hears_frames else self._word(at, alignment, position, samples)
         first = trace_start(position, len(times))
         shown = times[first : first + len(trace)]
         self.pictures[f"{media}.mel"] = _quantised(log_mel(samples, window_s=None))
@@ -199,8 +204,25 @@ class _Cutter:
             words=_spans(alignment.words if alignment else ()),
             phones=_spans(alignment.phones if alignment else ()),
             audio=self.context.save(f"{media}.wav", peak_gain(samples, peak_s)),
-            excerpt=self.context.save(f"{media}-peak.wav", excerpt(samples, peak_s)),
+            excerpt=self.context.save(f"{media}-peak.wav", near),
         )
+
+    def _word(
+        self, at: int, alignment: Alignment | None, position: int, samples: Float32[np.ndarray, " sample"]
+    ) -> Float32[np.ndarray, " sample"]:
+        """The sound of the word that a token belongs to: where the alignment has it, else between the tokens' times."""
+        tokens = self.atlas.tokens[at]
+        _, span = next(each for each in whole_words(tokens) if each[1].start <= position < each[1].stop)
+        place = np.cumsum([token.text.startswith(" ") for token in tokens]) - 1
+        if alignment and len(alignment.words) == place[-1] + 1:
+            said = alignment.words[place[position]]
+            start_s, end_s, shortest_s = said.start_s, said.end_s, SHORTEST_WORD_S
+        else:
+            times = [0.0, *(token.heard_s for token in tokens), len(samples) / SAMPLE_RATE]
+            start_s = (times[span.start] + times[span.start + 1]) / 2
+            end_s = (times[span.stop] + times[span.stop + 1]) / 2
+            shortest_s = 2 * SHORTEST_WORD_S  # cross-attention often leads or trails the sound
+        return excerpt(samples, (start_s + end_s) / 2, max(end_s - start_s + 2 * AROUND_WORD_S, shortest_s))
 
     def _positions(self, at: int, alignment: Alignment | None, n_samples: int) -> tuple[np.ndarray, list[str]]:
         """When each position of the clip is heard, in seconds, and for a decoder site the word that it belongs to."""

@@ -176,7 +176,10 @@ def _players(title: str, example: Example, pictures: dict[str, np.ndarray], posi
     said = f": {example.text}" if example.text else ""
     return [
         Audio(title=title, path=example.audio.path, caption=f"{example.clip}{who}{said}", figure=picture),
-        Audio(title="Half a second around the peak", path=example.excerpt.path),
+        Audio(
+            title="Half a second around the peak" if position == "frame" else f"The word “{example.word}” by itself",
+            path=example.excerpt.path,
+        ),
     ]
 
 

@@ -44,7 +44,7 @@ class Example(_Part):
     words: tuple[Span, ...] = Field(description="Words of the clip with their times.")
     phones: tuple[Span, ...] = Field(description="Phones of the clip with their times.")
     audio: Media = Field(description="The clip, the sound around the peak amplified, the rest quieter.")
-    excerpt: Media = Field(description="The half second around the peak.")
+    excerpt: Media = Field(description="The half second around the peak; for tokens of text, the word.")
 
 
 class PhoneShare(_Part):
