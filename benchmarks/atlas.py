@@ -1,15 +1,20 @@
 """What a pass of the atlas costs, beside the bare encoder, at both speeds and as corpora grow; part of `make bench`.
 
+    python benchmarks/atlas.py            # this part alone, in an empty WSPY_HOME; or only some of it:
+    python benchmarks/atlas.py pass agreement growth
+
 All passes hear the same clips in the same process and take turns, and each one's best time counts.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from wspy.corpus import Corpus
     from wspy.model import Model
 
+PARTS = ("pass", "agreement", "growth")
 PASS_CLIPS = 256
 REPEATS = 2
 POST_SITE = "encoder.blocks.2.mlp.1"
@@ -55,7 +61,19 @@ class Row:
     goal: str = ""
 
 
-def atlas_rows(home: Path) -> list[Row]:
+def main() -> None:
+    import wspy
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["WSPY_HOME"] = home
+        wspy.make_corpus("demo", "demo")
+        rows = atlas_rows(Path(home), sys.argv[1:] or PARTS)
+    width = max(len(row.what) for row in rows)
+    for row in rows:
+        print(f"{row.what:<{width}}  {row.measured:>16}  {row.goal}")
+
+
+def atlas_rows(home: Path, parts: Sequence[str] = PARTS) -> list[Row]:
     """Everything about atlases, over clips of the demo corpus in this `WSPY_HOME`."""
     import wspy
     from wspy.corpus import Corpus
@@ -63,7 +81,12 @@ def atlas_rows(home: Path) -> list[Row]:
     model, demo = wspy.load_model("tiny.en", "cpu"), wspy.open_corpus("demo")
     two_seconds = [clip for clip in demo.clips if clip.duration_s <= 2.5][:PASS_CLIPS]
     corpus = Corpus.in_memory("bench", ((demo.audio(clip), clip, demo.alignment(clip)) for clip in two_seconds))
-    return [*pass_rows(model, corpus), *agreement_rows(model, corpus), *growth_rows(home, demo)]
+    measures: dict[str, Callable[[], list[Row]]] = {
+        "pass": lambda: pass_rows(model, corpus),
+        "agreement": lambda: agreement_rows(model, corpus),
+        "growth": lambda: growth_rows(home, demo),
+    }
+    return [row for part in parts for row in measures[part]()]
 
 
 def pass_rows(model: Model, corpus: Corpus) -> list[Row]:
@@ -157,13 +180,13 @@ def post_seconds(model: Model, mels: torch.Tensor, *, transcribe: bool = True) -
     heaps: list[list[float]] = [[] for _ in range(model.dims.d_mlp)]
     known: list[dict[float, tuple[int, str]]] = [{} for _ in heaps]
     means = [0.0] * len(heaps)
-    tokenizer = model.tokenizer()
+    tokenizer, options = model.tokenizer(), whisper.DecodingOptions(language="en", fp16=False)
     hook = model.whisper.get_submodule(POST_SITE).register_forward_hook(lambda *parts: kept.append(parts[2]))
     start = time.monotonic()
     with torch.inference_mode():
         tokens: list[list[int]] = [[]] * len(mels)
         if transcribe:
-            tokens = [one.tokens for one in whisper.decode(model.whisper, mels, whisper.DecodingOptions(fp16=False))]
+            tokens = [one.tokens for one in whisper.decode(model.whisper, mels, options)]
         else:
             model.whisper.encoder(mels)
         activations = torch.relu(kept.pop() @ torch.eye(model.dims.d_mlp))
@@ -210,13 +233,13 @@ def growth_rows(home: Path, demo: Corpus) -> list[Row]:
         sizes.append(size)
     small, large = (f"{n:,}" for n in GROWTH)
     per_unit = sizes[-1] / (TINY_UNITS / 4)
-    large = LARGE_UNITS * (per_unit + LARGE_DIRECTION_BYTES)
+    large_v3 = LARGE_UNITS * (per_unit + LARGE_DIRECTION_BYTES)
     return [
         Row(f"peak memory of a pass, {small} clips", f"{peaks[0]:.0f} MB"),
         Row(f"peak memory, {large} clips / {small} clips", f"{peaks[1] / peaks[0]:.2f} x", "at most 1.1 x"),
         Row(f"atlas of one layer over {large} clips, a unit", f"{per_unit / 1e3:.1f} kB"),
         Row("that for all encoder neurons of tiny", f"{TINY_UNITS * per_unit / 1e6:.0f} MB", "at most 150 MB"),
-        Row("that for all encoder neurons of large-v3", f"{large / 1e9:.1f} GB", "at most 4 GB"),
+        Row("that for all encoder neurons of large-v3", f"{large_v3 / 1e9:.1f} GB", "at most 4 GB"),
     ]
 
 
@@ -249,3 +272,7 @@ def make_windows(home: Path, demo: Corpus, name: str, n_clips: int) -> None:
 def peak_mb(usage: resource.struct_rusage) -> float:
     """Peak memory in MB: the kernel counts kilobytes on Linux, bytes on macOS."""
     return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+if __name__ == "__main__":
+    main()
