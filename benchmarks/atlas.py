@@ -3,7 +3,8 @@
     python benchmarks/atlas.py            # this part alone, in an empty WSPY_HOME; or only some of it:
     python benchmarks/atlas.py pass agreement growth
 
-All passes hear the same clips in the same process and take turns, and each one's best time counts.
+All passes hear the same clips in the same process and take turns, and each one's best time counts. Ratios are those of
+the clock, and next to them of processor time, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from wspy.atlas import Speed
@@ -92,6 +94,7 @@ def atlas_rows(home: Path, parts: Sequence[str] = PARTS) -> list[Row]:
 def pass_rows(model: Model, corpus: Corpus) -> list[Row]:
     """The pass reads sounds, makes spectrograms, runs the encoder and gathers all statistics of all its neurons, phones
     included; the bare encoder gets finished spectrograms."""
+    import numpy as np
     import torch
 
     from wspy.atlas import find_probes
@@ -101,71 +104,84 @@ def pass_rows(model: Model, corpus: Corpus) -> list[Row]:
     mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip), model.dims.n_mels)) for clip in corpus.clips])
     times = taking_turns(
         {
-            "bare": lambda: bare_seconds(model, mels),
-            "exact": lambda: atlas_seconds(model, corpus, sites, "exact"),
-            "condensed": lambda: atlas_seconds(model, corpus, sites, "condensed"),
+            "bare": lambda: hear_bare(model, mels),
+            "exact": lambda: build_atlas(model, corpus, sites, "exact"),
+            "condensed": lambda: build_atlas(model, corpus, sites, "condensed"),
         }
     )
     n_units = len(sites) * model.dims.d_mlp
     n = len(corpus.clips)
     mean_s = sum(clip.duration_s for clip in corpus.clips) / n
-    post = model.dims.d_mlp * POST_CLIPS / post_seconds(model, mels[:POST_CLIPS])
-    bare_loop = model.dims.d_mlp * POST_CLIPS / post_seconds(model, mels[:POST_CLIPS], transcribe=False)
-    ours = {speed: n_units * n / times[speed] for speed in ("exact", "condensed")}
+    loop = spent(lambda: hear_as_the_post(model, mels[:POST_CLIPS]))
+    short_loop = spent(lambda: hear_as_the_post(model, mels[:POST_CLIPS], transcribe=False))
+    post, short = (model.dims.d_mlp * POST_CLIPS / np.array(one) for one in (loop, short_loop))
+    exact, condensed = (n_units * n / np.array(times[speed]) for speed in ("exact", "condensed"))
+    bare = np.array(times["bare"])
     return [
-        Row(f"bare encoder, {n} clips of {mean_s:.1f} s", f"{times['bare']:.1f} s"),
-        Row(
-            "atlas pass, all encoder neurons / bare encoder",
-            f"{times['exact'] / times['bare']:.2f} x",
-            "at most 1.15 x",
-        ),
-        Row("exact pass / condensed pass", f"{times['exact'] / times['condensed']:.1f} x", "at least 3.5 x"),
-        Row("neuron-clips a second, loop in the post's manner", f"{post:,.0f}"),
-        Row("the same without transcripts", f"{bare_loop:,.0f}"),
-        Row("neuron-clips a second, exact", f"{ours['exact']:,.0f}"),
-        Row("neuron-clips a second, condensed", f"{ours['condensed']:,.0f}"),
-        Row("exact / loop in the post's manner", f"{ours['exact'] / post:.1f} x"),
-        Row("condensed / loop in the post's manner", f"{ours['condensed'] / post:.1f} x", "at least 50 x"),
-        Row("condensed / the loop without transcripts", f"{ours['condensed'] / bare_loop:.1f} x"),
+        Row(f"bare encoder, {n} clips of {mean_s:.1f} s", f"{bare[0]:.1f} s"),
+        *ratio_rows("atlas pass, all encoder neurons / bare encoder", times["exact"] / bare, "at most 1.15 x"),
+        *ratio_rows("exact pass / condensed pass", condensed / exact, "at least 3.5 x"),
+        Row("neuron-clips a second, loop in the post's manner", f"{post[0]:,.0f}"),
+        Row("the same without transcripts", f"{short[0]:,.0f}"),
+        Row("neuron-clips a second, exact", f"{exact[0]:,.0f}"),
+        Row("neuron-clips a second, condensed", f"{condensed[0]:,.0f}"),
+        *ratio_rows("exact / loop in the post's manner", exact / post),
+        *ratio_rows("condensed / loop in the post's manner", condensed / post, "at least 50 x"),
+        *ratio_rows("condensed / the loop without transcripts", condensed / short),
     ]
 
 
-def taking_turns(measures: dict[str, Callable[[], float]]) -> dict[str, float]:
+def ratio_rows(what: str, ratio: np.ndarray, goal: str = "") -> list[Row]:
+    """By the clock, and in processor time."""
+    return [Row(what, f"{ratio[0]:.2f} x", goal), Row("  in processor time", f"{ratio[1]:.2f} x")]
+
+
+Spent = tuple[float, float]
+"""Seconds of the clock and of all processors."""
+
+
+def spent(work: Callable[[], None]) -> Spent:
+    """What some work takes."""
+    clock, processor = time.monotonic(), time.process_time()
+    work()
+    return time.monotonic() - clock, time.process_time() - processor
+
+
+def taking_turns(measures: dict[str, Callable[[], None]]) -> dict[str, Spent]:
     """The best of several times of each."""
-    times: dict[str, list[float]] = {name: [] for name in measures}
+    times: dict[str, list[Spent]] = {name: [] for name in measures}
     for _ in range(REPEATS):
-        for name, measure in measures.items():
-            times[name].append(measure())
-    return {name: min(found) for name, found in times.items()}
+        for name, work in measures.items():
+            times[name].append(spent(work))
+    return {name: (min(one[0] for one in found), min(one[1] for one in found)) for name, found in times.items()}
 
 
 def bare_seconds(model: Model, mels: torch.Tensor) -> float:
-    """How long the encoder alone takes."""
+    """How long the encoder alone takes, by the clock."""
+    return spent(lambda: hear_bare(model, mels))[0]
+
+
+def hear_bare(model: Model, mels: torch.Tensor) -> None:
+    """The encoder alone."""
     import torch
 
     from wspy.atlas.build import BATCH_CLIPS
     from wspy.model import encode
 
-    start = time.monotonic()
     with torch.inference_mode():
         for first in range(0, len(mels), BATCH_CLIPS):
             encode(model, mels[first : first + BATCH_CLIPS])
-    return time.monotonic() - start
 
 
-def atlas_seconds(model: Model, corpus: Corpus, sites: Sequence[str], speed: Speed) -> float:
-    """How long it takes to build the atlases of some sites from nothing, on disk at the end."""
+def build_atlas(model: Model, corpus: Corpus, sites: Sequence[str], speed: Speed) -> None:
+    """Build the atlases of some sites from nothing, on disk at the end, and drop them."""
     from wspy.atlas import ensure_atlases
 
-    start = time.monotonic()
-    atlases = ensure_atlases(sites, model.reference, corpus, model=lambda: model, speed=speed)
-    seconds = time.monotonic() - start
-    for atlas in atlases:
+    for atlas in ensure_atlases(sites, model.reference, corpus, model=lambda: model, speed=speed):
         shutil.rmtree(atlas.folder)
-    return seconds
 
 
-def post_seconds(model: Model, mels: torch.Tensor, *, transcribe: bool = True) -> float:
+def hear_as_the_post(model: Model, mels: torch.Tensor, *, transcribe: bool = True) -> None:
     """The way of the post's repository (er537/whisper_interpretability, `max_activating_segments.py`): one layer, a
     hook, whisper's own decoding of the batch, the neurons as a dictionary of unit vectors, and then, clip by clip and
     neuron by neuron in Python, maximum, mean, transcript and a heap with what belongs to its entries.
@@ -182,7 +198,6 @@ def post_seconds(model: Model, mels: torch.Tensor, *, transcribe: bool = True) -
     means = [0.0] * len(heaps)
     tokenizer, options = model.tokenizer(), whisper.DecodingOptions(language="en", fp16=False)
     hook = model.whisper.get_submodule(POST_SITE).register_forward_hook(lambda *parts: kept.append(parts[2]))
-    start = time.monotonic()
     with torch.inference_mode():
         tokens: list[list[int]] = [[]] * len(mels)
         if transcribe:
@@ -200,9 +215,7 @@ def post_seconds(model: Model, mels: torch.Tensor, *, transcribe: bool = True) -
                     heapq.heappush(heap, peak)
                 else:
                     known[neuron].pop(heapq.heappushpop(heap, peak), None)
-    seconds = time.monotonic() - start
     hook.remove()
-    return seconds
 
 
 def agreement_rows(model: Model, corpus: Corpus) -> list[Row]:
