@@ -8,12 +8,14 @@ an atlas of `encoder.blocks.2.mlp.1` over it, and makes them in WSPY_HOME where 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import statistics
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,20 +33,25 @@ def main() -> None:
     words = [sys.executable, "-m", "wspy.cli", "demo"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
-            address = opened(process)
-            print(f"{'start to the first page served':<44}{time.perf_counter() - began:10.2f} s", flush=True)
+            first = address_in(process, "starting at")
+            with contextlib.suppress(urllib.error.HTTPError):  # 503: it is not the app yet
+                urllib.request.urlopen(first)
+            line = f"{time.perf_counter() - began:10.2f} s    goal: under 3 s"
+            print(f"{'start to the first page':<44}{line}", flush=True)
+            address = address_in(process, "open")
+            with urllib.request.urlopen(address) as answer:
+                answer.read()
+            print(f"{'start to the app':<44}{time.perf_counter() - began:10.2f} s", flush=True)
             measure(address, process.pid)
         finally:
             process.terminate()
 
 
-def opened(process: subprocess.Popen[str]) -> str:
-    """Where the app listens, once it serves its first page."""
+def address_in(process: subprocess.Popen[str], after: str) -> str:
+    """The address that the app says after these words."""
     assert process.stderr is not None
     for line in process.stderr:
-        if found := re.search(r"open (http://\S+?)/?$", line.strip()):
-            with urllib.request.urlopen(found[1]) as answer:
-                answer.read()
+        if found := re.search(rf"{after} (http://\S+?)/?$", line.strip()):
             return found[1]
     raise SystemExit("the app did not start")
 

@@ -157,8 +157,8 @@ with blocks("Attention - wspy") as demo:
                     traced = gr.HTML()
             with gr.Tab("Heads"):
                 with gr.Row():
-                    limit = gr.Slider(1, 24, 4, step=1, **described("heads", "limit"))
-                    causal = gr.Checkbox(**described("heads", "causal"))
+                    limit = gr.Slider(1, 24, 4, step=1, **described("heads", "limit"), min_width=260)
+                    causal = gr.Checkbox(**described("heads", "causal"), min_width=240)
                 look = gr.Button("Look at the heads", variant="primary")
                 gr.Examples([[4, False], [12, False], [2, True]], [limit, causal])
                 grids = gr.HTML()

@@ -58,7 +58,7 @@ async def search(request: gr.Request, word: str, measure: str, drawn: bool) -> A
         if run is None:
             yield state, gr.skip(), gr.skip()
             continue
-        yield "", studio.part_html(run, "Map of", "Nearest to"), studio.run_html(run)
+        yield "", studio.part_html(run, "Map of") + studio.part_html(run, "Nearest to"), studio.run_html(run)
 
 
 async def mean(request: gr.Request, layer: int, idx: int) -> AsyncIterator[News]:
@@ -81,9 +81,11 @@ with blocks("Decoder - wspy") as demo:
             gr.Examples([[" traffic"], [" thank"], [" once upon a"], [" New York"], ["<|nospeech|>"]], prompt)
         with gr.Tab("Neighbours"):
             with gr.Row():
-                word = gr.Textbox(" rug", **described("embeddings", "word"), max_length=60)
-                measure = gr.Radio(["cosine", "cleaned"], value="cosine", **described("embeddings", "measure"))
-                drawn = gr.Checkbox(True, **described("embeddings", "map"))
+                word = gr.Textbox(" rug", **described("embeddings", "word"), max_length=60, min_width=240)
+                measure = gr.Radio(
+                    ["cosine", "cleaned"], value="cosine", **described("embeddings", "measure"), min_width=260
+                )
+                drawn = gr.Checkbox(True, **described("embeddings", "map"), min_width=240)
             with gr.Row():
                 seek = gr.Button("Search", variant="primary", scale=4)
                 stop = gr.Button("Cancel", scale=1)

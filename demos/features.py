@@ -98,7 +98,7 @@ def fired_html(run: KeptRun) -> str:
     )
     told = f"“{html.escape(result.text)}”: {result.n_fired:,} of {result.d_sae:,} features fire. Press one to hear it."
     labels = f" Labels are of corpus {html.escape(result.labels_from)}." if result.labels_from else ""
-    return f'<p class="wspy-hint">{told}{labels}</p><div class="wspy-bars">{bars}</div>'
+    return f'<p class="wspy-hint">{told}{labels}</p><div class="wspy-bars wide">{bars}</div>'
 
 
 def hear(run: KeptRun | None, picked: gr.EventData) -> News:
@@ -153,15 +153,15 @@ with blocks("Features - wspy") as demo:
             stop = gr.Button("Cancel")
             state = gr.HTML()
         with gr.Column(scale=1, min_width=320):
+            picture = gr.HTML()
             fired = picker(EMPTY if dictionaries() else NONE, elem_id="fired")
+            sounds = gr.HTML()
             with gr.Row():
                 idx = gr.Number(**described("steer", "idx"), precision=0, minimum=0, elem_id="idx")
-                factor = gr.Slider(-8, 16, 4, step=0.5, **described("steer", "factor"))
-                mode = gr.Radio(["scale", "clamp", "add"], value="scale", **described("steer", "mode"))
+                factor = gr.Slider(-8, 16, 4, step=0.5, **described("steer", "factor"), min_width=260)
+                mode = gr.Radio(["scale", "clamp", "add"], value="scale", **described("steer", "mode"), min_width=240)
             ask = gr.Button("Turn it, and transcribe", variant="primary")
             turned = gr.HTML()
-            sounds = gr.HTML()
-            picture = gr.HTML()
             with gr.Accordion("The features, with numbers", open=False):
                 report = gr.HTML()
             with gr.Accordion("The change, with numbers", open=False):

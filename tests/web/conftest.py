@@ -28,6 +28,7 @@ import csv, sys
 from pathlib import Path
 import numpy as np
 import wspy
+from tests.plugins.toy_dictionaries import kept
 from wspy.atlas import ensure_atlases
 from wspy.audio import write_wav
 from wspy.corpus.demo import Voice
@@ -50,6 +51,7 @@ encoder = [f"encoder.blocks.{{layer}}.mlp.1" for layer in range(4)]
 for sites, speed in ((encoder, "condensed"), (["decoder.blocks.0.mlp.1"], "exact")):
     ensure_atlases(sites, model.reference, corpus, model=lambda: model, speed=speed)
 wspy.analyze("phones", corpus=corpus, model=model)
+kept(model, site="encoder.blocks.2", d_in=384, d_sae=200)
 """
 
 
@@ -68,7 +70,7 @@ def web_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = shared / "web_home"
     with filelock.FileLock(shared / "web_home.lock"):
         if not (home / "made").is_file():
-            environment = {**os.environ, "WSPY_HOME": str(home), "OMP_NUM_THREADS": "1"}
+            environment = {**os.environ, "WSPY_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
             subprocess.run([sys.executable, "-c", MAKE_HOME, str(home / "sounds")], env=environment, check=True)
             (home / "made").touch()
     return home
@@ -78,8 +80,8 @@ Start = Callable[..., "contextlib.AbstractContextManager[str]"]
 
 
 @contextlib.contextmanager
-def started(words: list[str], home: Path, **env: str) -> Iterator[str]:
-    """A web app as a process of its own, and the address at which it says it is open."""
+def started(words: list[str], home: Path, when: str = "(?:open|URL:)", **env: str) -> Iterator[str]:
+    """A web app as a process of its own, and the address at which it says it is open (or `when` else)."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), env.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]))
     environment = {
         **os.environ,
@@ -95,14 +97,14 @@ def started(words: list[str], home: Path, **env: str) -> Iterator[str]:
     try:
         for line in process.stdout:
             said.append(line)
-            if found := re.search(r"(?:open|URL:) +(http://\S+?)/?$", line.strip()):
+            if found := re.search(rf"{when} +(http://\S+?)/?$", line.strip()):
                 yield found[1]
                 break
         else:
             raise AssertionError("the app did not start: " + "".join(said))
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")

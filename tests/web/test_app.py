@@ -22,6 +22,7 @@ QUESTIONS = {
     "bigrams": "prompt=%20traffic",
     "chop": "say=0&word=questions",
     "embeddings": "word=%20rug&sample=200&map=false",
+    "features": "say=0&sae=toy&top=4",
     "heads": "limit=2&causal=false",
     "hello": "clips=3",
     "neuron": "layer=2&idx=3&top=3",
@@ -29,11 +30,12 @@ QUESTIONS = {
     "semantic": "layer=0&idx=10&top=2",
     "semantic-layer": "layer=0&neurons=40&random_weights=false",
     "phones": "layer=2&top=5",
+    "steer": "say=0&sae=toy&idx=3&factor=8&controls=1",
     "unit": "site=encoder.blocks.1.mlp.1&idx=5&top=2",
     "window": "say=1&k=75",
 }
 """Small questions: the links are those that a person could send."""
-SOUNDS = {"chop", "hello", "neuron", "rollout", "semantic", "unit", "window"}
+SOUNDS = {"chop", "features", "hello", "neuron", "rollout", "semantic", "steer", "unit", "window"}
 FIGURES = {"bigrams", "chop", "heads", "neuron", "phones", "rollout", "semantic", "unit", "window"}
 
 
@@ -92,7 +94,7 @@ def test_the_first_page_leads_to_every_analysis(app: str, page: Page) -> None:
     named = set(page.locator(".wspy-card b").all_inner_texts())
     assert named == {*load_plugins().analyses, "hello"}  # the third party's among them
     picture(page, "home")
-    page.locator(".wspy-card", has_text="move a layer").click()
+    page.locator(".wspy-card", has_text="changes most").click()
     page.wait_for_selector("#wspy-run")
     assert page.get_by_label("top").is_visible()
     assert "How many of the strongest to show, 1 to 20." in page.locator(".wspy-form").inner_text()
@@ -146,7 +148,7 @@ def test_what_was_found_can_be_downloaded(app: str, page: Page) -> None:
     page.locator(".wspy-downloads summary").click()
     with page.expect_download() as download:
         page.get_by_text("strongest-clips").click()
-    assert Path(download.value.path()).read_text().startswith("clip,RMS,at (s),text")
+    assert Path(download.value.path()).read_text().startswith("clip,change,at (s),text")
 
 
 def test_long_work_can_be_cancelled_and_hinders_nobody(app: str, browser: Browser, page: Page) -> None:

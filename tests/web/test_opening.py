@@ -76,6 +76,19 @@ def test_the_app_gets_the_address_of_its_first_page(monkeypatch: pytest.MonkeyPa
     assert not [thread for thread in threading.enumerate() if thread.name == "wspy-opening"]
 
 
+def test_what_is_open_to_others_is_said_before_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # as a hosted Space does
+    monkeypatch.setenv("GRADIO_SERVER_PORT", str(free_port()))
+    module.open_early("App")
+    take_over()
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("wspy: Everybody who reaches this machine at 0.0.0.0 can use the app")
+    assert second.startswith("wspy: starting at http://localhost:")
+
+
 def test_the_first_page_needs_neither_gradio_nor_torch() -> None:
     code = (
         "import sys; from wspy.plugins import load_plugins; from wspy.web import Server, open_early; "

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
+import numpy as np
 import pytest
 
 from tests.web.conftest import started
+from wspy.audio import SAMPLE_RATE, write_wav
 from wspy.errors import BadServer
-from wspy.web.pictures import map_html, sound_html, words_html
+from wspy.web.pictures import chips_html, difference_html, map_html, sound_html, words_html
 from wspy.web.server import Server, exposure, launch_options, serve
 from wspy.web.studio import Studio
-from wspy.web.welcome import welcome
+from wspy.web.welcome import navigation, welcome
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ATTACK = '<script>alert("1")</script>'
 
@@ -157,6 +164,61 @@ def test_nothing_of_the_visitors_stays_when_the_app_ends(web_home: Path, hello_o
     assert list(tmp_path.glob("wspy-*")) == []
 
 
+@pytest.mark.real
+def test_an_app_listens_on_this_machine_alone(app: str) -> None:
+    port = urlsplit(app).port
+    with socket.create_connection(("127.0.0.1", port), timeout=10):
+        pass
+    # An app that listened everywhere would answer here, too.
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", port), timeout=10):
+        pass
+
+
+@pytest.mark.real
+def test_what_lasts_too_long_is_not_taken(app: str, tmp_path: Path) -> None:
+    write_wav(tmp_path / "long.wav", np.sin(np.arange(61 * SAMPLE_RATE) * 0.1).astype(np.float32) / 2)
+    edge = "----x"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="long.wav"\r\n\r\n'.encode()
+    body = head + (tmp_path / "long.wav").read_bytes() + f"\r\n--{edge}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{app}/gradio_api/upload", body, kind), timeout=60) as answer:
+        (path,) = json.load(answer)
+    sound = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    said = ask(app, "rollout", [sound, "encoder", "", 1, "", "tiny.en", "demo", 0])
+    assert "event: error" in said and "lasts more than 60 s" in said and path not in said
+
+
+@pytest.mark.real
+@pytest.mark.browser
+def test_links_cannot_name_what_is_not_offered(app: str, page: Page) -> None:
+    for link, told in (
+        ("neuron?run=../../../../etc/passwd", "is not kept any more"),
+        ("neuron?run=%2e%2e%2f%2e%2e%2fetc%2fpasswd", "is not kept any more"),
+        ("unit?site=/etc/passwd&idx=1", "This page offers no site"),
+        ("neuron?layer=2&idx=../../etc/passwd", "idx"),
+    ):
+        page.goto(f"{app}/{link}")
+        toast = page.get_by_test_id("toast-body")
+        toast.get_by_text(told).wait_for()
+        assert "root:" not in page.content() and "Traceback" not in page.content()
+    # A model or a corpus that is none becomes the first that is.
+    page.goto(f"{app}/neuron?layer=2&idx=3&top=1&model=/etc/passwd&corpus=../..")
+    page.frame_locator("iframe.wspy-run").get_by_text("Neuron 3 of encoder.blocks.2.mlp.1 in tiny.en").wait_for()
+
+
+@pytest.mark.real
+@pytest.mark.browser
+def test_words_that_are_html_are_shown_as_they_are(app: str, page: Page) -> None:
+    attack = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    page.goto(f"{app}/bigrams?prompt={quote(attack)}&top=3")  # a dialog would fail the test
+    frame = page.frame_locator("iframe.wspy-run")
+    frame.get_by_text("onerror=alert(1)").first.wait_for()
+    assert frame.locator("main img, main script:not(.spec)").count() == 0
+    page.goto(f"{app}/unit?site={quote(attack)}&idx=1")
+    page.get_by_test_id("toast-body").wait_for()
+    assert page.locator("[data-testid=toast-body] img").count() == 0
+
+
 def test_only_this_machine_is_told_nothing() -> None:
     assert exposure(Server()) == []
     (line,) = exposure(Server(host="0.0.0.0"))
@@ -177,8 +239,6 @@ def test_nothing_that_reports_or_watches_is_switched_on(wspy_home: Path) -> None
 
 
 def test_words_of_others_stay_words() -> None:
-    import numpy as np
-
     class Evil:
         summary = ATTACK
 
@@ -187,6 +247,9 @@ def test_words_of_others_stay_words() -> None:
         words_html([(ATTACK, ATTACK)], hint=ATTACK),
         sound_html(mel, 1.0, [(0.1, 0.5, ATTACK)]),
         map_html([(0, 0, ATTACK, ATTACK), (1, 1, "none", "x")], ATTACK, caption=ATTACK),
+        chips_html(ATTACK, [(ATTACK, ATTACK)]),
+        difference_html(f"a {ATTACK}", f"b {ATTACK}"),
+        navigation([ATTACK], ""),
         welcome({ATTACK: Evil}),  # type: ignore[dict-item]
     ]
     for made in shown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from wspy.analysis import AnyAnalysis
-from wspy.errors import RunNotKept, WspyError
+from wspy.errors import NotOffered, RunNotKept, WspyError
 from wspy.fields import InputField, input_fields
 from wspy.model.reference import DEFAULT_MODEL
 from wspy.runs import DEFAULT_CORPUS
@@ -78,7 +78,7 @@ def analysis_page(studio: Studio, analysis: AnyAnalysis, path: str) -> None:
             result = gr.HTML(EMPTY, elem_id="wspy-result")
             with gr.Accordion("The question, the method, and how it can mislead", open=False):
                 gr.HTML(_documentation(analysis))
-    _connect(studio, analysis, fields, controls, common, (ask, cancel, state, result))
+    _connect(studio, analysis, fields, controls, common, (ask, cancel, state, result), sites)
 
 
 def _common(studio: Studio) -> Common:
@@ -144,6 +144,7 @@ def _connect(
     controls: dict[str, Component],
     common: Common,
     parts: Parts,
+    sites: Sequence[str],
 ) -> None:
     ask, cancel, state, result = parts
     inputs = [*controls.values(), *common.all]
@@ -159,7 +160,7 @@ def _connect(
     root = gr.context.Context.root_block
     assert root is not None
     arrived = root.load(
-        _arrival(studio, fields),
+        _arrival(studio, fields, sites),
         None,
         [*inputs, result, opened],
         api_visibility="private",
@@ -211,7 +212,7 @@ def _link(fields: tuple[InputField, ...], run: KeptRun, model: Value, corpus: Va
     return f"?{query or 'ask=yes'}"
 
 
-def _arrival(studio: Studio, fields: tuple[InputField, ...]) -> Callable[..., list[object]]:
+def _arrival(studio: Studio, fields: tuple[InputField, ...], sites: Sequence[str]) -> Callable[..., list[object]]:
     """What a page does when it is opened: it fills in what its address says, and asks at once if that is a question."""
 
     def arrive(request: gr.Request) -> list[object]:
@@ -219,6 +220,10 @@ def _arrival(studio: Studio, fields: tuple[InputField, ...]) -> Callable[..., li
         models, corpora = studio.model_names(), studio.corpus_names()
         chosen = values_from_query(fields, query)
         try:
+            for field in fields:
+                # Gradio would refuse it as well, but show it as HTML.
+                if field.role == "site" and (name := chosen.get(field.name)) and name not in sites:
+                    raise NotOffered("site", str(name), sites)
             if "say" in query and (field := next((f for f in fields if f.kind == "audio"), None)):
                 number = int(query["say"][-1]) if query["say"][-1].isdigit() else 0
                 chosen[field.name] = str(spoken(studio, number % len(SENTENCES)))
