@@ -41,13 +41,14 @@ Example: `wspy analyze steer recording.wav --sae demo --idx 3 --factor -1,0,2`, 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 import wspy
 from wspy.fields import AudioInput, Count, SiteName, Unit
 
+Factor = Annotated[float, Field(ge=-1000, le=1000)]
 Mode = Literal["scale", "clamp", "add"]
 By = Literal["handle", "random direction", "random feature"]
 
@@ -113,7 +114,7 @@ class Steer(wspy.Analysis["Steer.Inputs", "Steer.Result"]):
         mode: Literal["scale", "clamp", "add"] | None = Field(
             None, description="How it is changed. If left out: scale; for --direction add."
         )
-        factor: list[float] = Field(
+        factor: list[Factor] = Field(
             [-2.0, -1.0, 0.0, 1.0, 2.0, 4.0],
             min_length=1,
             max_length=40,

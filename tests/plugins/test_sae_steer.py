@@ -218,6 +218,14 @@ def test_bad_input_is_refused_by_name_before_the_model_is_loaded(model, tmp_path
     assert isinstance(caught.value, InputError) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("factor", ["nan", "inf", "1e9", "much"])
+def test_a_factor_is_a_number_within_reason(factor, recording, capsys):
+    from wspy.cli import main
+
+    assert main(["analyze", "steer", str(recording), "--sae", "toy", "--idx", "1", "--factor", factor]) == 2
+    assert "factor" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_what_never_fires_cannot_be_clamped(model, tmp_path, recording):
     dictionary = kept(model)
     with torch.no_grad():
