@@ -126,7 +126,7 @@ def test_every_length_of_time_says_its_unit() -> None:
             if timed and re.fullmatch(r"(int|float)( \| None)?", str(annotation)):
                 whole = PUBLIC[name.removesuffix(".__init__")]
                 said = f"{inspect.getdoc(value)} {inspect.getdoc(whole)} {_beside(argument, whole)}"
-                if not re.search(r"second|frame|sample|token|Hz|axis|steps?|lines?|character", said):
+                if not re.search(r"second|frame|sample|token|Hz|axis|steps?|lines?|character", said, re.IGNORECASE):
                     silent.append(f"{name}: {argument}")
     assert not silent
 

@@ -17,10 +17,14 @@ QUICK: dict[str, dict[str, object]] = {
     "chop": {"start": 5, "stop": 15},
     "embeddings": {"sample": 100, "map": False},
     "heads": {"limit": 1, "layers": [1]},
+    "features": {"top": 4},
     "neuron": {"layer": 1, "idx": 3},
+    "sae": {"idx": 3},
     "sae-eval": {"clips": 1, "phones": False},
     "semantic": {"layer": 0, "idx": 3},
+    "semantic-layer": {"neurons": 12, "random_weights": False},
     "semantic-layer": {"random_weights": False},
+    "steer": {"site": "encoder.blocks.0", "idx": 3, "factor": [0.0], "controls": 1, "limit": 1},
     "unit": {"site": "encoder.blocks.0", "idx": 3},
     "window": {"limit": 1, "k": [10]},
 }
@@ -30,7 +34,7 @@ BUNDLED = {name: analysis for name, analysis in load_plugins().analyses.items() 
 @pytest.mark.parametrize("name", sorted(BUNDLED))
 def test_it_keeps_the_rules(name: str, tmp_path: Path) -> None:
     inputs = dict(QUICK.get(name, {}))
-    if name == "sae-eval":
+    if name in ("features", "sae", "sae-eval"):
         inputs["sae"] = str(dictionary(tmp_path / "dictionary"))
     if name == "chop":
         inputs["audio"] = tmp_path / "words.wav"

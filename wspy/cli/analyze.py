@@ -27,17 +27,22 @@ from wspy.runs import DEFAULT_CORPUS, Run, run_analysis, validated
 _METAVARS = {"integer": "N", "number": "X", "text": "TEXT", "integers": "N,...", "numbers": "X,...", "texts": "TEXT"}
 
 
+Act = Callable[[AnyAnalysis, dict[str, object], "Common"], None]
+"""What is done with an analysis, the values that were typed for its inputs, and the options that every analysis has."""
+
+
 def add_analysis(group: typer.Typer, analysis: type[AnyAnalysis]) -> None:
     """Add the command of one analysis."""
     group.command(analysis.name, help=analysis.summary, short_help=analysis.summary)(_command(analysis))
 
 
-def _command(analysis: type[AnyAnalysis]) -> Callable[..., None]:
-    """A function whose signature is that of the analysis, for Typer to read."""
+def _command(analysis: type[AnyAnalysis], act: Act | None = None) -> Callable[..., None]:
+    """A function whose signature is that of the analysis, for Typer to read; it runs it, or `act`s instead."""
     fields = input_fields(analysis.Inputs)
 
     def command(**given: object) -> None:
-        run_and_print(analysis(), _values(fields, given), Common.take(given))
+        values = {field.name: _value(field, given[field.name]) for field in fields if given[field.name] is not None}
+        (act or run_and_print)(analysis(), values, Common.take(given))
 
     parameters = [_parameter(field) for field in sorted(fields, key=lambda field: not field.required)]
     parameters += _COMMON
@@ -52,15 +57,11 @@ def inputs_of_words(analysis: type[AnyAnalysis], words: Sequence[str]) -> Inputs
     Raises:
         Exception: the command line would refuse them.
     """
-    command = typer.main.get_command(_alone(analysis))
-    context = command.make_context(analysis.name, list(words))
-    return validated(analysis(), _values(input_fields(analysis.Inputs), context.params))
-
-
-def _alone(analysis: type[AnyAnalysis]) -> typer.Typer:
+    asked: list[Inputs] = []
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
-    add_analysis(app, analysis)
-    return app
+    app.command(analysis.name)(_command(analysis, lambda made, values, _: asked.append(validated(made, values))))
+    typer.main.get_command(app).main(args=list(words), prog_name=f"wspy analyze {analysis.name}", standalone_mode=False)
+    return asked[0]
 
 
 # --- one input --------------------------------------------------------------------------------------------
@@ -125,11 +126,6 @@ def _default_text(field: InputField) -> str:
     if isinstance(field.default, bool):
         return f"--{'' if field.default else 'no-'}{field.name.replace('_', '-')}"
     return ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
-
-
-def _values(fields: Sequence[InputField], given: Mapping[str, object]) -> dict[str, object]:
-    """What was typed, by input; what was left out is not among it."""
-    return {field.name: _value(field, given[field.name]) for field in fields if given[field.name] is not None}
 
 
 def _value(field: InputField, given: object) -> object:
