@@ -138,15 +138,22 @@ def _curve(result: Window.Result) -> wspy.Figure:
             )
         )
     ks = sorted({window.k for window in result.windows if window.k < FULL})
-    return curves(
+    looping = any(y is not None and y > 1 for curve in series for y in curve.y)
+    drawn = curves(
         "WER against the window",
         series,
         x_title="k: frames of 20 ms seen on either side",
         y_title="WER",
         log_x=True,
         x_labels=[*((k, str(k)) for k in ks), (FULL, "full")],
-        caption="Shaded: 95 % of the results when clips are drawn anew. Zero: the same words as without a mask.",
+        caption="Shaded: 95 % of the results when clips are drawn anew. Zero: the same words as without a mask."
+        + (" Above 1 Whisper repeats itself, and the line leaves the picture: double-click to see all." * looping),
     )
+    if looping:  # else one loop would press all other windows onto the axis
+        layout = drawn.spec["layout"]
+        assert isinstance(layout, dict) and isinstance(layout["yaxis"], dict)  # as `curves` makes it
+        layout["yaxis"] |= {"range": [0, 1.05], "autorange": False}
+    return drawn
 
 
 def _maps(result: Window.Result) -> list[wspy.Block]:

@@ -216,6 +216,8 @@ def test_a_loop_is_shown_in_part(model, corpus, decoder):
     result = wspy.analyze("window", k=[20], model=model, corpus=corpus)
     page = Window().view(result)
     text = next(b.markdown for b in page if isinstance(b, wspy.Text) and "Struck through" in b.markdown)
+    curve = next(block for block in page if isinstance(block, wspy.Figure))
+    assert curve.spec["layout"]["yaxis"]["range"] == [0, 1.05] and "leaves the picture" in curve.caption
     assert "(400 words in all)" in text and result.windows[0].inserted == 3 * 399
 
 
