@@ -1,7 +1,7 @@
 """What carries out the updates: one process in single precision, or Accelerate for everything else.
 
 Accelerate (the extra `train`) brings mixed precision, several processes (`accelerate launch -m wspy.cli sae train
-...`) and logs for TensorBoard. Without any of these, nothing but torch is needed.
+...`, on a CPU `torchrun`) and logs for TensorBoard. Without any of these, nothing but torch is needed.
 """
 
 from __future__ import annotations
