@@ -13,7 +13,7 @@ from wspy.corpus import Alignment, Clip, Corpus, Interval
 from wspy.errors import OutOfRange
 from wspy.model import Model
 from wspy.testing import tiny_whisper
-from wspy_semantic import Semantic, SemanticLayerResult, SemanticResult
+from wspy_semantic import Semantic, SemanticLayer, SemanticLayerResult, SemanticResult
 from wspy_semantic.alike import DRAWS, Similarities, equally_frequent
 
 pytestmark = pytest.mark.session_home  # one atlas for all
@@ -125,6 +125,10 @@ def test_a_layer_has_the_planted_neuron_and_little_else(model, corpus):
     assert result.counts[0].n_beyond <= result.counts[0].n_found and meaning.n_beyond is None
     assert meaning.n > 100 and meaning.n_p05 < 0.25 * meaning.n  # shuffled weights know no meaning
     # Colours point far away from all other words, so many neurons answer to them; the planted one does it purely.
+    blocks = SemanticLayer().view(result)
+    assert [block.kind for block in blocks] == ["text", "table", "table", "figure", "table", "table"]
+    assert blocks[0].markdown.count("shuffled weights") == 4 and len(blocks[1].rows) == 6  # of both measures
+    assert blocks[3].search and any(str(IDX) == row[0] or row[0] == IDX for row in blocks[4].rows)
     few = wspy.analyze("semantic-layer", words=6, neurons=IDX + 1, random_weights=False, model=model, corpus=corpus)
     assert [unit.idx for unit in few.units][-1] == IDX and few.random_weights == () and len(few.units) <= IDX + 1
     assert units[IDX].alike[0].p < 1e-3 and units[IDX].kind in ("meaning", "both")
