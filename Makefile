@@ -2,6 +2,7 @@
 # make test   the tests                                 make types   mypy
 # make docs   the manual, into build/site               make bench   the numbers, printed
 # make check  lint and types                            make clean   remove .venv, build and caches
+# make findings   measure the manual's page of findings again, on the recordings of ../shared/data
 # make dictionary   train the small sparse dictionary of the tutorial and the web demo, in a few minutes
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 
-.PHONY: demo dictionary test check lint types docs bench clean
+.PHONY: demo dictionary test check lint types docs findings bench clean
 
 demo: .venv/.run
 	@$(BIN)/wspy analyze neuron --layer 2 --idx 3
@@ -39,6 +40,10 @@ types: .venv/.dev
 docs: .venv/.dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The manual is in build/site/index.html"
+
+findings: .venv/.dev
+	@$(BIN)/python docs/gen/findings/measure.py ../shared/data
+	@$(BIN)/python docs/gen/findings/collect.py
 
 bench: .venv/.dev
 	@$(BIN)/python benchmarks/run.py

@@ -1,6 +1,6 @@
 """What the site is made of besides pages: plotly's script, notebooks as pages, figures and players on pages.
 
-MkDocs calls `on_files`, `on_page_markdown` and `on_post_page`. A line `<!-- show: NAME -->` is replaced by the
+MkDocs calls the functions `on_...`. A line `<!-- show: NAME -->` is replaced by the
 figure, players or table of that name in `docs/assets/findings`.
 """
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parent.parent
 SHOW = re.compile(r"^<!-- show: ([\w.-]+) -->$", re.MULTILINE)
 PLOTLY = "assets/plotly.js"
+WORKER = "assets/worker.js"
+SHIM = "https://unpkg.com/iframe-worker/shim"
 ESCAPED = (0, 10, 13, 34, 60, 92)
 """Letters that a string in a script would have to escape, and the one that begins a tag."""
 LONGEST_OUTPUT = 4000
@@ -54,7 +56,12 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
     """Take the search's helper for pages opened from disk from the site itself, and not from where the theme has it."""
-    return output.replace("https://unpkg.com/iframe-worker/shim", f"{'../' * page.url.count('/')}assets/worker.js")
+    return output.replace(SHIM, f"{'../' * page.url.count('/')}{WORKER}")
+
+
+def on_post_template(output_content: str, **_: object) -> str:
+    """The same for the page of addresses that do not exist."""
+    return output_content.replace(SHIM, WORKER)
 
 
 def plotly() -> str:

@@ -85,22 +85,6 @@ def _cut(shown: Shown) -> str:
     )
 
 
-def _sounds(shown: Shown) -> str:
-    heads = "".join(f"<th>{escape(name)}</th>" for name in shown["columns"])
-    rows = "".join(
-        f"<tr><td>{_player(row['file'], escape(row['label']), row['credit'])}</td>"
-        + "".join(f"<td>{escape(text) if text else '<i>nothing</i>'}</td>" for text in row["texts"])
-        + "</tr>"
-        for row in shown["rows"]
-    )
-    credits = "; ".join(escape(row["credit"]) for row in shown["rows"])
-    return (
-        f'<div class="wf-scroll"><table class="wf-sounds"><thead><tr><th>sound</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-        f'<details class="wf-credit"><summary>Where these sounds come from</summary><p>{credits}</p></details>'
-    )
-
-
 def _json(value: object) -> str:
     """JSON that stays inside a `<script>` element whatever strings it holds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -112,5 +96,4 @@ KINDS: dict[str, Callable[[Shown], str]] = {
     "figure": _figure,
     "figures": _figures,
     "neurons": _neurons,
-    "sounds": _sounds,
 }
