@@ -79,8 +79,7 @@ def _recording(found: Recording, result: Chop.Result) -> list[Block]:
             figure=figure,
         ),
     ]
-    if one:
-        blocks.append(_side_by_side(found.cuts))
+    blocks.append(_side_by_side(found.cuts) if one else _written(found))
     return blocks
 
 
@@ -102,13 +101,21 @@ def _transcripts(found: Recording) -> Table:
 
 
 def _differences(found: Recording) -> Table:
-    """Many cuts: what each did, and what is written then."""
+    """Many cuts: what each did."""
     return Table(
         title="What each cut did",
-        columns=(*_CUT_COLUMNS, *_DIFFERENCES, _TRANSCRIPT),
-        rows=tuple(
-            (*_cut_row(cut), *(_words(cut, column.name) for column in _DIFFERENCES), cut.text) for cut in found.cuts
-        ),
+        columns=(*_CUT_COLUMNS, *_DIFFERENCES),
+        rows=tuple((*_cut_row(cut), *(_words(cut, column.name) for column in _DIFFERENCES)) for cut in found.cuts),
+    )
+
+
+def _written(found: Recording) -> Table:
+    """Many cuts: the transcripts after those that changed a word."""
+    changed = [cut for cut in found.cuts if any(pair.outcome != "kept" for pair in cut.pairs)]
+    return Table(
+        title=f"The transcript before, and after the {len(changed)} of {len(found.cuts)} cuts that change a word",
+        columns=(_CUT_COLUMNS[0], _CUT_COLUMNS[3], _TRANSCRIPT),
+        rows=(("nothing", "", found.text), *((cut.label, cut.filling, cut.text) for cut in changed)),
     )
 
 

@@ -275,8 +275,9 @@ def test_the_page_shows_before_and_after(copying, recording, few):
     assert (shapes[0]["x0"], shapes[0]["x1"]) == (0.8, 1.2)
     in_turn = wspy.analyze("chop", audio=recording, model=copying)
     turns = Chop().view(in_turn)
-    assert [block.kind for block in turns] == ["text", "table", "audio"] and "5 of 5" in turns[0].markdown
-    assert turns[1].rows[2] == ("three", 0.8, 1.2, "padding", "yes", "three", "", "", "one two two four")
+    assert [block.kind for block in turns] == ["text", "table", "audio", "table"] and "5 of 5" in turns[0].markdown
+    assert turns[1].rows[2] == ("three", 0.8, 1.2, "padding", "yes", "three", "", "")
+    assert [row[-1] for row in turns[3].rows[:2]] == [" ".join(WORDS), "two three two four"] and len(turns[3].rows) == 6
     shapes = turns[2].figure.spec["layout"]["shapes"]
     assert [(shape["x0"], shape["x1"]) for shape in shapes[:5]] == [
         (one.start_s, one.end_s) for cut in in_turn.recording.cuts for one in cut.spans
