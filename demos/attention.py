@@ -31,7 +31,7 @@ from wspy.web import (
     words_html,
 )
 
-WINDOWS = [2, 5, 10, 20, 40, 75, 150, 300, 750]
+WINDOWS = [2, 5, 10, 20, 40, 75, 300]
 # What of each report stands above the rest: the figures that a tab is for.
 MAPS = ("Relevance between the frames", "Words and the frames they came from")
 GRIDS = ("Attention within", "WER with one head masked", "Cross-attention heads as aligners")

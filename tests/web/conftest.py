@@ -144,7 +144,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page of a visitor of its own, that fails the test where the page itself fails."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(120_000)
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(str(error)))
     opened.on("dialog", lambda dialog: troubles.append(f"dialog {dialog.message}"))

@@ -167,10 +167,9 @@
   const wanted = new URLSearchParams(location.hash.slice(1)).get("only");
   if (wanted) {
     document.documentElement.classList.add("part");
-    for (const block of document.querySelectorAll("main > *")) {
+    for (const block of document.querySelectorAll("main > *, main > .audios > .card")) {
       const headings = [...block.querySelectorAll("h3, h4")].map((heading) => heading.textContent);
-      const asked = wanted.split("|").some((start) => headings.some((heading) => heading.startsWith(start)));
-      block.hidden = !asked;
+      block.hidden = !wanted.split("|").some((start) => headings.some((heading) => heading.startsWith(start)));
     }
   }
 

@@ -220,9 +220,9 @@ def _arrival(studio: Studio, fields: tuple[InputField, ...], sites: Sequence[str
         models, corpora = studio.model_names(), studio.corpus_names()
         chosen = values_from_query(fields, query)
         try:
-            for field in fields:
+            for one in fields:
                 # Gradio would refuse it as well, but show it as HTML.
-                if field.role == "site" and (name := chosen.get(field.name)) and name not in sites:
+                if one.role == "site" and (name := chosen.get(one.name)) and name not in sites:
                     raise NotOffered("site", str(name), sites)
             if "say" in query and (field := next((f for f in fields if f.kind == "audio"), None)):
                 number = int(query["say"][-1]) if query["say"][-1].isdigit() else 0
