@@ -180,14 +180,14 @@ def _locality(found: Locality, model: str) -> list[Block]:
         Table(
             title=f"The clips, cut on the word without a margin ({found.rates[0].filling})",
             columns=(
-                Column(name="clip", description="Id of the clip."),
                 Column(name="word", description="The word that was cut."),
                 Column(name="exactly", description="Whether only the word disappeared."),
                 Column(name="before", description="The transcript before."),
                 Column(name="after", description="The transcript after."),
+                Column(name="clip", description="Id of the clip."),
             ),
             rows=tuple(
-                (case.clip, case.word, "yes" if case.exact else "no", case.before, case.after) for case in found.cases
+                (case.word, "yes" if case.exact else "no", case.before, case.after, case.clip) for case in found.cases
             ),
         )
     )
