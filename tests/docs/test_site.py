@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def test_everything_that_is_shown_is_there_and_small() -> None:
 
 def test_notebooks_keep_only_what_was_printed() -> None:
     for path in (DOCS / "notebooks").glob("*.ipynb"):
-        for cell in nbformat.read(path, as_version=4).cells:
-            assert all(output.name == "stdout" for output in cell.get("outputs", []))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            assert all(output["name"] == "stdout" for output in cell.get("outputs", []))
         assert path.stat().st_size < 30_000
 
 

@@ -154,8 +154,8 @@ def _units(model: str) -> Iterator[Step]:
     for corpus in ("open", "german"):
         words = ("atlas", "build", "--corpus", corpus, "--sites", site, "--speed", "condensed", "--model", model)
         yield Step(f"atlas-{corpus}-{model}", words, keep=False)
-    words = ("atlas", "build", "--corpus", "english", "--speed", "condensed", "--model", model)
-    yield Step(f"atlas-english-{model}", words, keep=False)
+    everything = ("atlas", "build", "--corpus", "english", "--speed", "condensed", "--model", model)
+    yield Step(f"atlas-english-{model}", everything, keep=False)
     yield _step("phones", model, "phones", "--corpus", "english")
     yield _step("semantic-layer", model, "semantic-layer", "--layer", "0", "--corpus", "english")
     yield from _dictionary()

@@ -79,6 +79,8 @@ def _grid(rows: list[dict[str, str]]) -> str:
 def auroc_figure(model: str) -> None:
     """How many units lie above each AUROC, ours and the controls', as the analysis draws it."""
     figure = shelf.figure(f"phones-{model}", f"AUROC of {_site(model).site} ")
+    axis = figure.spec["layout"]["xaxis"]  # type: ignore[index, call-overload]
+    axis["title"]["text"] = "AUROC of the unit's own phone"  # type: ignore[index, call-overload]
     shelf.keep_figures("phones-auroc", figure, height=340)
 
 
@@ -154,4 +156,4 @@ def mixed_figure() -> None:
         (unit, shelf.figure(f"neuron-english-{unit:04}-tiny.en", "What all frames hold")) for unit in plan.MIXED_UNITS
     ]
     titled = [figure.model_copy(update={"title": f"Neuron {unit}", "caption": ""}) for unit, figure in drawn]
-    shelf.keep_figures("mixed", *titled, height=360)
+    shelf.keep_figures("mixed", *titled, height=480)
