@@ -23,7 +23,6 @@ QUICK: dict[str, dict[str, object]] = {
     "sae-eval": {"clips": 1, "phones": False},
     "semantic": {"layer": 0, "idx": 3},
     "semantic-layer": {"neurons": 12, "random_weights": False},
-    "semantic-layer": {"random_weights": False},
     "steer": {"site": "encoder.blocks.0", "idx": 3, "factor": [0.0], "controls": 1, "limit": 1},
     "unit": {"site": "encoder.blocks.0", "idx": 3},
     "window": {"limit": 1, "k": [10]},
@@ -35,18 +34,18 @@ BUNDLED = {name: analysis for name, analysis in load_plugins().analyses.items() 
 def test_it_keeps_the_rules(name: str, tmp_path: Path) -> None:
     inputs = dict(QUICK.get(name, {}))
     if name in ("features", "sae", "sae-eval"):
-        inputs["sae"] = str(dictionary(tmp_path / "dictionary"))
+        inputs["sae"] = dictionary(tmp_path / "check" / "home" / "dictionaries" / "random")
     if name == "chop":
         inputs["audio"] = tmp_path / "words.wav"
         write_wav(tmp_path / "words.wav", tone_clip("words", ["two", "see"])[0])
     corpus = tone_corpus(n_clips=24, n_words=6) if name == "phones" else None  # each phone sounds for seconds
     folder = tmp_path / "check"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     check_analysis(BUNDLED[name], inputs, folder=folder, corpus=corpus)
 
 
-def dictionary(folder: Path) -> Path:
-    """A random dictionary of the tiny model, in a folder."""
+def dictionary(folder: Path) -> str:
+    """A random dictionary of the tiny model, kept in a folder; its name."""
     import torch
 
     from wspy_sae.dictionary import Dictionary, DictionaryConfig
@@ -66,4 +65,5 @@ def dictionary(folder: Path) -> Path:
     with torch.no_grad():
         made.W_dec.copy_(torch.nn.functional.normalize(torch.randn(96, 64, generator=torch.Generator().manual_seed(0))))
         made.W_enc.copy_(made.W_dec.t())
-    return save_dictionary(made, "random").rename(folder)
+    folder.parent.mkdir(parents=True)
+    return save_dictionary(made, "random").rename(folder).name

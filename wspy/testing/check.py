@@ -68,7 +68,8 @@ def check_analysis(
     Args:
         inputs: Values for the inputs that have no default, and others that make it quick. A recording that is needed
             and not named is the first clip of the corpus.
-        folder: An empty folder for what is made, such as pytest's `tmp_path`. It holds a WSPY_HOME of its own.
+        folder: A folder for what is made, such as pytest's `tmp_path`. It is empty, or has a folder `home` with what
+            the analysis needs in its WSPY_HOME.
         model: A random Whisper of two layers if left out.
         corpus: Clips of tones with texts, words and phones if left out.
 
@@ -82,7 +83,7 @@ def check_analysis(
     model, corpus = model or tiny_whisper(), corpus or tone_corpus()
     given = _given(analysis, inputs or {}, corpus, folder)
     home = folder / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     runs = []
     for name, chaos in (("first", 1), ("second", 2)):
         with scrambled(chaos), watched(analysis.name, model, home, folder / f"beside-{name}"):

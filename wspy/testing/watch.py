@@ -78,6 +78,7 @@ def watched(name: str, model: Model | None, home: Path, beside: Path) -> Iterato
     work.mkdir(parents=True)
     temporary.mkdir()
     before, cwd, tempdir = _State(model), Path.cwd(), tempfile.tempdir
+    prepared = {*KEPT_BY_WSPY, *(path.name for path in home.iterdir())}
     said = io.StringIO()
     with at_home(home):
         os.chdir(work)
@@ -93,7 +94,7 @@ def watched(name: str, model: Model | None, home: Path, beside: Path) -> Iterato
     before.check(name)
     for folder, what in ((work, "the current folder"), (temporary, "the temporary folder"), (home, "WSPY_HOME")):
         for left in sorted(folder.iterdir()):
-            kept = left.name in KEPT_BY_WSPY if folder == home else left.name.startswith(_KEPT_BY_LIBRARIES)
+            kept = left.name in prepared if folder == home else left.name.startswith(_KEPT_BY_LIBRARIES)
             if not kept:
                 raise AssertionError(f"{name}: it leaves {left.name!r} in {what}: keep files with context.save")
 
