@@ -48,7 +48,9 @@ class Threshold(_Part):
     """From where on two words count as alike."""
 
     name: Literal["sound", "meaning", "spelling"] = Field(description="In what they are alike.")
-    value: float = Field(description="The 99th percentile of that similarity over all pairs of the sample.")
+    value: float = Field(
+        description="The 99th percentile of that similarity over all pairs of the sample, or of 3,000 words of it."
+    )
     base: float = Field(description="Share of those pairs that reach it; above 1 % where many are equal.")
     nearest: float = Field(description="Share that reaches it among the ten nearest, within the sample, of each word.")
     low: float = Field(description="Lower end of the 95 % interval of that share.")
