@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import wspy
 from wspy.corpus import Alignment, Clip, Corpus, Interval
@@ -15,6 +16,7 @@ from wspy.errors import InputError
 from wspy.model import WordErrors, encode
 from wspy.progress import Silent
 from wspy.testing import tiny_whisper
+from wspy_sae.commands import app
 from wspy_sae.controls import random_like
 from wspy_sae.dictionary import Dictionary, DictionaryConfig
 from wspy_sae.downstream import Cost, _features, measure_costs, recovered
@@ -308,14 +310,15 @@ def test_train_show_judge_remove(run_cli, timit):
     done = run_cli("sae", "train", "--name", "judged", *options, "--quiet")
     assert done.code == 0, done.stderr
     assert "FVU of the last batch" in done.stdout and done.stdout.rstrip().endswith("judged")
-    listed = {row["name"]: row for row in json.loads(run_cli("sae", "list", "--json").stdout)}
+    here = CliRunner()  # what takes no model needs no process of its own
+    listed = {row["name"]: row for row in json.loads(here.invoke(app, ["list", "--json"]).stdout)}
     assert (listed["judged"]["features"], listed["judged"]["site"]) == (192, "encoder.blocks.2")
-    shown = json.loads(run_cli("sae", "show", "judged", "--json").stdout)
+    shown = json.loads(here.invoke(app, ["show", "judged", "--json"]).stdout)
     assert shown["training"]["settings"]["steps"] == 30
-    again = run_cli("sae", "train", "--name", "judged", *options)
-    assert again.code == 2 and "wspy sae remove judged" in again.stderr
-    random = run_cli("sae", "random", "--like", "judged")
-    assert random.code == 0 and random.stdout.rstrip().endswith("judged-random")
+    again = here.invoke(app, ["train", "--name", "judged", *options]).exception
+    assert isinstance(again, InputError) and "wspy sae remove judged" in str(again)
+    random = here.invoke(app, ["random", "--like", "judged"])
+    assert random.exit_code == 0 and random.stdout.rstrip().endswith("judged-random")
     judged = run_cli(
         "sae", "eval", "--sae", "judged", "--corpus", corpus.name, "--against", "judged-random", "--json", "--quiet"
     )
@@ -326,11 +329,12 @@ def test_train_show_judge_remove(run_cli, timit):
     losses = {row["by"]: row["cross_entropy"] for row in result["replaced"]}
     assert losses["nothing"] < losses["judged"] < losses["zero"]
     assert result["stability"]["share"] < 0.1
-    for words in (("--site", "encoder.blocks.9"), ("--width", "1000x")):
-        bad = run_cli("sae", "train", "--corpus", corpus.name, *words)
-        assert bad.code == 2 and bad.stdout == "" and len(bad.stderr.strip().splitlines()) == 1, bad.stderr
+    bad = run_cli("sae", "train", "--corpus", corpus.name, "--width", "1000x")
+    assert bad.code == 2 and bad.stdout == "" and len(bad.stderr.strip().splitlines()) == 1, bad.stderr
+    other = here.invoke(app, ["train", "--corpus", corpus.name, "--site", "encoder.blocks.9"]).exception
+    assert isinstance(other, InputError) and other.exit_code == 2 and "encoder.blocks.9" in str(other)
     for name in ("judged", "judged-random"):
-        assert run_cli("sae", "remove", name).code == 0
+        assert here.invoke(app, ["remove", name]).exit_code == 0
     assert not {"judged", "judged-random"} & {
-        row["name"] for row in json.loads(run_cli("sae", "list", "--json").stdout)
+        row["name"] for row in json.loads(here.invoke(app, ["list", "--json"]).stdout)
     }
