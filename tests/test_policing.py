@@ -134,7 +134,7 @@ def test_every_length_of_time_says_its_unit() -> None:
 def _beside(field: str, whole: object) -> str:
     """The docstring under a field of a class."""
     source = inspect.getsource(whole) if inspect.isclass(whole) else ""
-    found = re.search(rf'^    {field}: .*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+    found = re.search(rf'^    {field}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
     return found[1] if found else ""
 
 
