@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parent))
 
 import widgets
+from mkdocs.plugins import event_priority
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -30,6 +31,7 @@ WORKER = "assets/worker.js"
 SHIM = "https://unpkg.com/iframe-worker/shim"
 ESCAPED = (0, 10, 13, 34, 60, 92)
 """Letters that a string in a script would have to escape, and the one that begins a tag."""
+INLINE = re.compile(r"</?(?:a|br|code|em|p|pre|small|span|strong|t[dhr]|table|thead|tbody|li|ul|ol|div)\b[^>]*>")
 LONGEST_OUTPUT = 4000
 """Letters of a notebook's stored output that a page shows."""
 
@@ -62,6 +64,18 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
 def on_post_template(output_content: str, **_: object) -> str:
     """The same for the page of addresses that do not exist."""
     return output_content.replace(SHIM, WORKER)
+
+
+@event_priority(-200)  # after the theme has written its index
+def on_post_build(config: MkDocsConfig, **_: object) -> None:
+    """Keep of the search's index, which every page loads, the text and no markup within paragraphs."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    for entry in content["docs"]:
+        entry["text"] = " ".join(INLINE.sub(" ", entry["text"]).split())
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    index.write_text(text, encoding="utf-8")
+    (index.parent / "search_index.js").write_text(f"var __index = {text}", encoding="utf-8")
 
 
 def plotly() -> str:

@@ -12,7 +12,7 @@ from shelf import Found, Numbers, interval, percent
 from wspy.blocks import Figure
 from wspy.figures import MAGMA, Axis, Curve, curves, heatmap, typed
 
-CELL = 10  # frames to a cell of a map
+CELL = 15  # frames to a cell of a map
 DARK_TO_LIGHT = 0.3  # the power by which small values of a map are made visible
 WITHIN = 25  # frames: half a second
 NAMES = {"tiny.en": "tiny", "base": "base"}
