@@ -73,7 +73,8 @@ class LabelledUnit(_Part):
     base_rate: float = Field(description="Share of frames with the phone: the average precision of chance.")
     count: int = Field(description="Frames of the phone.")
     own_lag_s: float = Field(
-        description="From the phone to this unit's highest mean activation, in seconds; numbers are at the site's lag."
+        description="From `label`, or without one from `phone`, to this unit's highest mean activation, in seconds; "
+        "all other numbers are at the site's lag."
     )
     peak_phone: str | None = Field(
         description="The most common phone at the peaks of the top clips of the other half; "
@@ -109,7 +110,8 @@ class Control(_Part):
     n_units: int = Field(description="How many units the control has.")
     median_auroc: float = Field(description="Median of their AUROC.")
     highest_auroc: float = Field(description="The highest of them.")
-    median_peak_share: float = Field(description="Median share of the top clips of the half that is reported.")
+    n_peaking: int = Field(description="Units with enough strongest clips to compare by peaks.")
+    median_peak_share: float = Field(description="Median over these of the share of the half that is reported.")
     median_purity: float | None = Field(description="Median purity of their top clips; null for shuffled labels.")
     share_pure: float | None = Field(description="Share of them with a purity of at least 60 %; null like it.")
     n_beaten: int = Field(description="Units of the site that beat this control at the false discovery rate.")

@@ -111,7 +111,8 @@ class _Chosen:
     silent: np.ndarray
     """Whether that phone is silence."""
     peaks: np.ndarray
-    """Share of half B's strongest clips with the phone that is most common among those of half A."""
+    """Share of half B's strongest clips with the phone that is most common among those of half A; only of units that
+    have clips enough, for the others would be beaten without effort."""
     peaks_silent: np.ndarray
     purity: np.ndarray | None
     """Share of the strongest clips with the most common phone; None for shuffled labels."""
@@ -121,7 +122,7 @@ class _Chosen:
 def _chosen(atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> _Chosen:
     units = atlas.phones()
     found = label_units(units, rng, n_bootstrap=1)
-    heard = peaks.labels(atlas)
+    heard = _enough(peaks.labels(atlas))
     return _Chosen(
         np.array([label.auroc for label in found]),
         np.array([label.phone == SILENCE for label in found]),
@@ -132,11 +133,15 @@ def _chosen(atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> _C
     )
 
 
+def _enough(heard: Sequence[PeakLabel]) -> list[PeakLabel]:
+    return [label for label in heard if label.phone is not None]
+
+
 def _shuffled_labels(atlas: SiteAtlas, units: UnitPhones, peaks: PeakPhones) -> _Chosen:
     table = permuted_auroc_table(units)
     best = chosen_on_first_half(table, eligible_phones(units))
     names = np.array(units.phones)
-    heard = peaks.labels(atlas, shuffled=True)
+    heard = _enough(peaks.labels(atlas, shuffled=True))
     return _Chosen(
         table[np.arange(len(best)), 1, best].astype(np.float64),
         names[best] == SILENCE,
@@ -161,15 +166,15 @@ class _Mine:
     peaks: PeakLabel
     purity: Purity
     ranges: UnitRanges
-    lag_s: float
-    """At which its mean activation at the phone is highest."""
+    lags_s: dict[str, float]
+    """Per phone the lag at which its mean activation is highest."""
 
 
 def _labels(units: UnitPhones, atlas: SiteAtlas, peaks: PeakPhones, rng: np.random.Generator) -> list[_Mine]:
     labels = label_units(units, rng)
-    phones = [units.phones.index(label.phone) for label in labels]
-    lags = np.array(LAGS)[units.means[np.arange(len(labels)), phones].argmax(axis=1)] * FRAME_S
-    found = (labels, peaks.labels(atlas), peaks.purities(atlas), unit_ranges(atlas, units), lags.tolist())
+    lags = (np.array(LAGS)[units.means.argmax(axis=2)] * FRAME_S).tolist()
+    own = [dict(zip(units.phones, row, strict=True)) for row in lags]
+    found = (labels, peaks.labels(atlas), peaks.purities(atlas), unit_ranges(atlas, units), own)
     return [_Mine(*parts) for parts in zip(*found, strict=True)]
 
 
@@ -232,7 +237,7 @@ def _unit(mine: _Mine, at: int, p: dict[str, _P], band: float, by_frames: bool, 
         average_precision=label.average_precision,
         base_rate=label.base_rate,
         count=label.count,
-        own_lag_s=round(mine.lag_s, 3),
+        own_lag_s=round(mine.lags_s[own or label.phone], 3),
         peak_phone=peaks.phone,
         peak_share=peaks.share,
         peak_count=peaks.count,
@@ -296,7 +301,8 @@ def _site_labels(
                 highest_auroc=float(control.auroc.max()),
                 median_purity=None if control.purity is None else float(np.nanmedian(control.purity)),
                 share_pure=None if control.purity is None else _share_pure(control.purity),
-                median_peak_share=float(np.median(control.peaks)),
+                n_peaking=len(control.peaks),
+                median_peak_share=float(np.median(control.peaks)) if len(control.peaks) else 0.0,
                 n_beaten=beaten[name],
                 ranges=control.ranges,
             )
