@@ -18,9 +18,10 @@ that are almost always zero, as in the last layer and in dictionaries: AUROC cou
 them, however clear they are when they fire. Since there are only 80 bands, a false discovery rate says little about
 them; so each unit also stands next to the one band that tells its phone best.
 
-How it can mislead: a label is the best of about forty phones, not a definition: units that answer to several sounds
-get one all the same (`wspy analyze neuron` shows the mix). A high AUROC with a low average precision means that a rare
-phone is one of several that the unit likes. The alignment's errors lower every number. With one speaker, the interval
+How it can mislead: AUROC looks at all frames, most of which lie in the flat tail below zero, so the label is often not
+the phone at which the unit fires; `heard` counts where it is. A label is the best of about forty phones, not a
+definition: units that answer to several sounds get one all the same (`wspy analyze neuron` shows the mix). A high AUROC
+with a low average precision means that a rare phone is one of several that the unit likes. The alignment's errors lower every number. With one speaker, the interval
 says nothing about other speakers.
 
 Example: `wspy analyze phones --layer 2`, or `wspy.analyze("phones", layer=2)`.
@@ -129,6 +130,7 @@ class SiteLabels(_Part):
     n_labelled: int = Field(description="Units that beat shuffled labels and, where heard, shuffled weights.")
     n_by_frames: int = Field(description="Those that do by AUROC over all frames.")
     n_by_peaks: int = Field(description="Those that do by the clips with the highest peaks.")
+    n_heard: int = Field(description="Labelled units whose label is also the most common phone at their highest peaks.")
     n_above_bands: int = Field(
         description="Labelled units whose interval lies above the mel band that tells their phone best."
     )

@@ -286,6 +286,7 @@ def _site_labels(
         n_labelled=len(best),
         n_by_frames=evidence["all frames"] + evidence["both"],
         n_by_peaks=evidence["strongest clips"] + evidence["both"],
+        n_heard=sum(unit.purity_phone == unit.label for unit in best),
         n_above_bands=sum(unit.low is not None and unit.low > unit.band_auroc for unit in best),
         median_auroc=float(np.median([unit.auroc for unit in named])),
         highest_auroc=max(unit.auroc for unit in named),

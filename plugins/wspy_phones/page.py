@@ -56,6 +56,7 @@ def _counts(result: Phones.Result) -> wspy.Table:
             wspy.Column(name="labelled", description="Units that beat shuffled labels and, where heard, weights."),
             wspy.Column(name="by frames", description="Labelled by AUROC over all frames."),
             wspy.Column(name="by peaks", description="Labelled by the clips with the highest peaks."),
+            wspy.Column(name="heard", description="Labelled units with their label most often at the highest peaks."),
             wspy.Column(name="beaten by", description="Units that beat the control at the false discovery rate."),
             wspy.Column(name="above bands", description="Labelled, and surer than the best mel band for their phone."),
             wspy.Column(name="lag", unit="s", description="From the sound to the activation, for the site as a whole."),
@@ -73,7 +74,7 @@ def _counts(result: Phones.Result) -> wspy.Table:
 
 
 def _site_row(site: SiteLabels) -> tuple[Cell, ...]:
-    counts = (site.n_units, site.n_labelled, site.n_by_frames, site.n_by_peaks, None, site.n_above_bands)
+    counts = (site.n_units, site.n_labelled, site.n_by_frames, site.n_by_peaks, site.n_heard, None, site.n_above_bands)
     reached = (site.median_auroc, site.highest_auroc, 100 * site.median_peak_share)
     lags = (site.lag_s, site.own_lag_s)
     return site.site, "units", *counts, *lags, *reached, _percent(site.median_purity), _percent(site.share_pure)
@@ -84,7 +85,7 @@ def _control_rows(site: SiteLabels) -> list[tuple[Cell, ...]]:
         (
             site.site,
             control.name,
-            *(control.n_units, None, None, None, control.n_beaten, None, None, None),
+            *(control.n_units, None, None, None, None, control.n_beaten, None, None, None),
             *(control.median_auroc, control.highest_auroc, 100 * control.median_peak_share),
             _percent(control.median_purity),
             _percent(control.share_pure),

@@ -69,6 +69,7 @@ def test_the_band_of_each_tone_is_labelled_with_it(model, corpus):
     site = result.sites[0]
     assert site.n_labelled == sum(row["label"] != "" for row in rows.values())
     assert sum(site.phones.values()) == site.n_labelled
+    assert site.n_heard == sum(row["label"] != "" and row["label"] == row["purity_phone"] for row in rows.values()) > 2
     shuffled = next(control for control in site.controls if control.name == "shuffled labels")
     assert shuffled.median_auroc == pytest.approx(0.5, abs=0.05)
     markdown = result.file(result.table).read_text()
