@@ -21,8 +21,8 @@ them; so each unit also stands next to the one band that tells its phone best.
 How it can mislead: AUROC looks at all frames, most of which lie in the flat tail below zero, so the label is often not
 the phone at which the unit fires; `heard` counts where it is. A label is the best of about forty phones, not a
 definition: units that answer to several sounds get one all the same (`wspy analyze neuron` shows the mix). A high AUROC
-with a low average precision means that a rare phone is one of several that the unit likes. The alignment's errors lower every number. With one speaker, the interval
-says nothing about other speakers.
+with a low average precision means that a rare phone is one of several that the unit likes. The alignment's errors
+lower every number. With one speaker, the interval says nothing about other speakers.
 
 Example: `wspy analyze phones --layer 2`, or `wspy.analyze("phones", layer=2)`.
 """
