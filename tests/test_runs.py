@@ -63,7 +63,9 @@ class Uses(Toy):
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     plugin = Plugin("toys", "dist-toys", "3.1", "loaded")
-    plugins = Plugins([plugin], {"toy": Toy, "uses": Uses}, {}, owners={"analysis 'toy'": plugin, "analysis 'uses'": plugin})
+    plugins = Plugins(
+        [plugin], {"toy": Toy, "uses": Uses}, {}, owners={"analysis 'toy'": plugin, "analysis 'uses'": plugin}
+    )
     monkeypatch.setattr("wspy.runs.load_plugins", lambda: plugins)
     return plugins
 

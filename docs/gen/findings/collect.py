@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+import attended
 import page
 import plan
 import shelf
