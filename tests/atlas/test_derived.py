@@ -80,6 +80,8 @@ def test_the_name_of_a_folder_says_the_site():
     derived = rows()["rows"]("doubled", None)
     assert ":" not in folder_of("rows:doubled", derived)
     assert site_of(folder_of("rows:doubled", derived)) == "rows:doubled"
+    elsewhere = folder_of("rows:/some where/a+b", derived)
+    assert "/" not in elsewhere and site_of(elsewhere) == "rows:/some where/a+b"
     assert site_of(folder_of("encoder.blocks.0", None)) == "encoder.blocks.0"
 
 

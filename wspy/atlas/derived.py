@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,13 +45,14 @@ SiteSchemes: TypeAlias = "Mapping[str, OpenSite]"
 
 
 def folder_of(name: str, derived: DerivedSite | None) -> str:
-    """The folder's name of a site's atlas: that of a derived site holds its hash, and no colon."""
+    """The folder's name of a site's atlas: that of a derived site holds its hash, no colon, and no slash."""
     if derived is None:
         return name
-    return f"{name.replace(':', '+', 1)}-{derived.sha256[:8]}"
+    scheme, _, address = name.partition(":")
+    return f"{scheme}+{quote(address, safe='')}-{derived.sha256[:8]}"
 
 
 def site_of(folder: str) -> str:
     """The site whose atlas lies in a folder of that name."""
     found = re.fullmatch(r"([^+]+)\+(.+)-[0-9a-f]{8}", folder)
-    return f"{found[1]}:{found[2]}" if found else folder
+    return f"{found[1]}:{unquote(found[2])}" if found else folder
