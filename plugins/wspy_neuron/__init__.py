@@ -12,7 +12,8 @@ by chance more often than one thinks; hence every share comes with its 95 % inte
 has of the whole corpus. Late layers answer a frame or two after the sound; what is named at a peak allows for the lag
 of the whole site, which single neurons do not share. What the corpus does not contain, no example can show.
 
-Example: `wspy analyze neuron --layer 2 --idx 3`, or `wspy.analyze("neuron", layer=2, idx=3)`.
+Example: `wspy analyze neuron --layer 2 --idx 3`, or `wspy.analyze("neuron", layer=2, idx=3)`. For any other
+site: `wspy analyze unit --site encoder.blocks.2 --idx 5`.
 """
 
 from __future__ import annotations

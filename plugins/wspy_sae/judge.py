@@ -27,7 +27,7 @@ with them, not with zero.
 Papers: Gao et al. 2024 (loss recovered, dead features), Rajamanoharan et al. 2024 (bias), Paulo and Belrose 2025
 (stability).
 
-Example: `wspy sae eval --sae demo`, or `wspy.analyze("sae-eval", sae="demo")`.
+Example: `wspy analyze sae-eval --sae demo` (or `wspy sae eval --sae demo`), or `wspy.analyze("sae-eval", sae="demo")`.
 """
 
 from __future__ import annotations

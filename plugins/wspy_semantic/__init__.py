@@ -14,7 +14,8 @@ heard in more places, hence the control of equal frequency. Words that look alik
 share meaning and sound; read both numbers together. A neuron may answer to the place in the sentence rather than to the
 word: the transcripts show that, the numbers do not.
 
-Example: `wspy analyze semantic --layer 0 --idx 10`, or `wspy.analyze("semantic", layer=0, idx=10)`.
+Example: `wspy analyze semantic --layer 0 --idx 10`, or `wspy.analyze("semantic", layer=0, idx=10)`. For a whole
+layer: `wspy analyze semantic-layer --layer 0`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pydantic import Field
 
 import wspy
 from wspy.fields import AudioInput, Layer, Prompt, SiteName, input_fields
+from wspy.plugins import load_plugins
 from wspy.runs import validated
 from wspy.web.forms import control, examples_of, parse_query, plain_values, query_of, values_from_query
 
@@ -134,3 +135,9 @@ def test_examples_are_the_commands_of_the_plugins_own_documentation(documented: 
         ("layer 2 no-flag", "layer=2&flag=false"),
         ("example sentence, layer 1", "say=0&layer=1"),
     ]
+
+
+def test_every_bundled_page_has_an_example_to_click() -> None:
+    bundled = load_plugins()
+    without = [name for name in bundled.analyses if not examples_of(bundled.analysis(name))]
+    assert without == []
