@@ -6,6 +6,7 @@ says once in `view` what is to be seen; the terminal, the report, a notebook and
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -65,3 +66,9 @@ class Audio(_Block):
 
 
 Block = Annotated[Text | Table | Figure | Audio, Field(discriminator="kind")]
+
+
+def escape_markdown(text: str) -> str:
+    """Text that a paragraph or a table in Markdown shows as it is, on one line; an underscore within a word is no
+    mark."""
+    return re.sub(r"([\\`*\[\]<>~|]|\b_|_\b)", r"\\\1", " ".join(text.split()))

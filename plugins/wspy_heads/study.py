@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 import wspy
 from wspy.audio import SAMPLE_RATE, n_frames
 from wspy.errors import NothingAligned, OutOfRange, WindowTooWide
@@ -25,8 +23,7 @@ def study(inputs: Heads.Inputs, context: wspy.Context) -> Heads.Result:
     """
     chosen = _chosen(inputs, context.model)
     corpus = context.corpus
-    places = np.unique(np.linspace(0, len(corpus) - 1, min(inputs.limit, len(corpus))).round().astype(int))
-    clips = [corpus.clips[at] for at in places]
+    clips = corpus.spread(inputs.limit)
     notes: list[str] = []
     foreign = sum(clip.language not in (None, "en") for clip in clips)
     if foreign and not context.model.is_multilingual:

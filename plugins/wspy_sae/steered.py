@@ -107,9 +107,7 @@ def _sounds(inputs: Steer.Inputs, context: wspy.Context) -> Iterator[Sound]:
         yield Sound(inputs.audio.name, samples, None, None)
         return
     corpus = context.corpus
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, min(inputs.limit, len(corpus))).round().astype(int))
-    for at in chosen:
-        clip = corpus.clips[at]
+    for clip in corpus.spread(inputs.limit):
         yield Sound(clip.id, corpus.audio(clip), corpus.text(clip), clip.language)
 
 

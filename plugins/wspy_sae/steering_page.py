@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import wspy
+from wspy.blocks import escape_markdown
 from wspy.figures import Curve, curves
-from wspy.model import compare_words
+from wspy.model import compare_words, mark_changes
 from wspy_sae.steering import By, Steer, Steered
 
 SHOWN_CLIPS = 8
@@ -55,7 +54,7 @@ def _mean(values: list[float | None]) -> float | None:
 def _summary(result: Steer.Result) -> wspy.Text:
     of = "the recording" if result.audio else f"{len(result.clips)} clips of corpus {result.corpus!r}"
     lines = [
-        f"# Steering {_escaped(result.handle)} in {result.model}",
+        f"# Steering {escape_markdown(result.handle)} in {result.model}",
         f"Heard {of}, {result.n_words} words untouched, {result.n_frames:,} frames of 20 ms. At {result.site}: "
         f"{result.mode}, {_HOW[result.mode]}. It is above zero in {result.active:.1%} of the frames, at most "
         f"{result.peak:.3f}; activations lie {result.site_size:.2f} from their mean.",
@@ -217,9 +216,10 @@ def _recording(result: Steer.Result) -> wspy.Text:
     """The handle's transcripts, then those of controls that change a word."""
     clean = result.clips[0].text
     lines = ["| factor | by | transcript |", "| ---: | --- | --- |"]
-    lines.append(f"| | untouched | {_escaped(_short(clean)) or '(nothing)'} |")
+    lines.append(f"| | untouched | {escape_markdown(_short(clean)) or '(nothing)'} |")
     lines += [
-        f"| {one.factor:g} | {_escaped(result.handle)} | {_marked(clean, one.texts[0])} |" for one in _handles(result)
+        f"| {one.factor:g} | {escape_markdown(result.handle)} | {_marked(clean, one.texts[0])} |"
+        for one in _handles(result)
     ]
     controls = [one for one in result.steered if one.by != "handle"]
     changed = [one for one in controls if one.changed]
@@ -244,40 +244,21 @@ def _clips(result: Steer.Result) -> wspy.Text:
         clip = result.clips[at]
         rows = ["| factor | transcript |", "| ---: | --- |"]
         if clip.said is not None:
-            rows.append(f"| said | {_escaped(_short(clip.said)) or '(nothing)'} |")
-        rows.append(f"| untouched | {_escaped(_short(clip.text)) or '(nothing)'} |")
+            rows.append(f"| said | {escape_markdown(_short(clip.said)) or '(nothing)'} |")
+        rows.append(f"| untouched | {escape_markdown(_short(clip.text)) or '(nothing)'} |")
         rows += [f"| {one.factor:g} | {_marked(clip.text, one.texts[at])} |" for one in handles]
-        lines += [f"### {_escaped(clip.clip)}", "\n".join(rows)]
+        lines += [f"### {escape_markdown(clip.clip)}", "\n".join(rows)]
     if len(ordered) > len(shown):
         lines.append("All transcripts are in result.json.")
     return wspy.Text(markdown="\n\n".join(lines))
 
 
 def _marked(before: str, after: str) -> str:
-    passages = compare_words(before, after)
-    if all(passage.change == "same" for passage in passages):
+    if all(passage.change == "same" for passage in compare_words(before, after)):
         return "(the same words)"
-    parts: list[str] = []
-    left = SHOWN_WORDS
-    for passage in passages:
-        old, new = (_escaped(" ".join(words[:left])) for words in (passage.before, passage.after))
-        if passage.change == "same":
-            parts += [new] if new else []
-        else:
-            parts += [f"~~{old}~~"] if old else []
-            parts += [f"**{new}**"] if new else []
-        left -= max(len(passage.before), len(passage.after))
-        if left < 0:
-            parts.append(f"… ({len(after.split())} words in all)")
-            break
-    return " ".join(parts) or "(nothing)"
+    return mark_changes(before, after, SHOWN_WORDS)
 
 
 def _short(text: str) -> str:
     words = text.split()
     return " ".join(words[:SHOWN_WORDS]) + (" …" if len(words) > SHOWN_WORDS else "")
-
-
-def _escaped(text: str) -> str:
-    """Text that a Markdown table shows as it is; an underscore within a word is no mark."""
-    return re.sub(r"([\\`*\[\]<>~|]|\b_|_\b)", r"\\\1", " ".join(text.split()))

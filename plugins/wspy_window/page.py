@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 import wspy
 from wspy.audio import FRAME_S
-from wspy.blocks import Cell
+from wspy.blocks import Cell, escape_markdown
 from wspy.figures import Axis, Curve, curves, heatmap
-from wspy.model import compare_words
+from wspy.model import mark_changes
 from wspy_window import ClipResult, Heard, Masked, Window
 
 SHOWN_CLIPS = 6
@@ -52,7 +50,7 @@ def _summary(result: Window.Result) -> wspy.Text:
         )
     elif result.each == "together":
         lines.append("None of these windows keeps nine words of ten.")
-    lines += [f"Note: {_escaped(note)}" for note in result.notes]
+    lines += [f"Note: {escape_markdown(note)}" for note in result.notes]
     return wspy.Text(markdown="\n\n".join(lines))
 
 
@@ -185,7 +183,7 @@ def _marked(result: Window.Result) -> wspy.Text:
     ordered = sorted(result.clips, key=lambda clip: -sum(heard.text != clip.unmasked.text for heard in clip.masked))
     lines = ["## Transcripts", "~~Struck through~~: gone. **Bold**: new. Case and punctuation do not count."]
     for clip in ordered[:SHOWN_CLIPS]:
-        lines += [f"### {_escaped(clip.clip)}", "\n".join(_marked_clip(clip, result))]
+        lines += [f"### {escape_markdown(clip.clip)}", "\n".join(_marked_clip(clip, result))]
         if len(clip.masked) > SHOWN_WINDOWS:
             lines.append(f"The other {len(clip.masked) - SHOWN_WINDOWS} transcripts are in result.json.")
     left = len(ordered) - SHOWN_CLIPS
@@ -198,10 +196,10 @@ def _marked_clip(clip: ClipResult, result: Window.Result) -> list[str]:
     """A table: the window, its transcript, and how sure the model is that nobody speaks."""
     lines = ["| window | transcript | no speech |", "| --- | --- | ---: |"]
     if clip.said is not None:
-        lines.append(f"| said | {_escaped(_short(clip.said)) or '(nothing)'} | |")
-    lines.append(_line("full", _escaped(_short(clip.unmasked.text)) or "(nothing)", clip.unmasked))
+        lines.append(f"| said | {escape_markdown(_short(clip.said)) or '(nothing)'} | |")
+    lines.append(_line("full", escape_markdown(_short(clip.unmasked.text)) or "(nothing)", clip.unmasked))
     for window, heard in list(zip(result.windows, clip.masked, strict=True))[:SHOWN_WINDOWS]:
-        lines.append(_line(_name(window, result), _changes(clip.unmasked.text, heard.text), heard))
+        lines.append(_line(_name(window, result), mark_changes(clip.unmasked.text, heard.text, SHOWN_WORDS), heard))
     return lines
 
 
@@ -216,29 +214,7 @@ def _doubt(heard: Heard) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
-def _changes(before: str, after: str) -> str:
-    parts: list[str] = []
-    left = SHOWN_WORDS
-    for passage in compare_words(before, after):
-        old, new = (_escaped(" ".join(words[:left])) for words in (passage.before, passage.after))
-        if passage.change == "same":
-            parts += [new] if new else []
-        else:
-            parts += [f"~~{old}~~"] if old else []
-            parts += [f"**{new}**"] if new else []
-        left -= max(len(passage.before), len(passage.after))
-        if left < 0:
-            parts.append(f"… ({len(after.split())} words in all)")
-            break
-    return " ".join(parts) or "(nothing)"
-
-
 def _short(text: str) -> str:
     words = text.split()
     shown = " ".join(words[:SHOWN_WORDS])
     return text if len(words) <= SHOWN_WORDS else f"{shown} … ({len(words)} words in all)"
-
-
-def _escaped(text: str | None) -> str:
-    """Text that a Markdown table shows as it is; an underscore within a word is no mark."""
-    return re.sub(r"([\\`*\[\]<>~|]|\b_|_\b)", r"\\\1", " ".join((text or "").split()))

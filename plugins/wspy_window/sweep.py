@@ -123,13 +123,8 @@ def _sounds(inputs: Window.Inputs, context: wspy.Context) -> Iterator[Sound]:
         yield Sound(inputs.audio.name, samples, None, None)
         return
     corpus = context.corpus
-    for clip in _clips_of(inputs, corpus):
+    for clip in corpus.spread(inputs.limit):
         yield Sound(clip.id, corpus.audio(clip), corpus.text(clip), clip.language)
-
-
-def _clips_of(inputs: Window.Inputs, corpus: wspy.Corpus) -> list[wspy.Clip]:
-    places = np.linspace(0, len(corpus) - 1, min(inputs.limit, len(corpus))).round().astype(int)
-    return [corpus.clips[at] for at in np.unique(places)]
 
 
 def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
@@ -141,7 +136,7 @@ def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
         what, samples = inputs.audio.name, len(context.audio(inputs.audio))
     else:
         what = f"The longest clip of corpus {context.corpus.name!r}"
-        samples = max(round(clip.duration_s * SAMPLE_RATE) for clip in _clips_of(inputs, context.corpus))
+        samples = max(round(clip.duration_s * SAMPLE_RATE) for clip in context.corpus.spread(inputs.limit))
     if n_frames(samples) <= min(inputs.k) < WINDOW_FRAMES:
         raise WindowTooWide(what, n_frames(samples), samples / SAMPLE_RATE, min(inputs.k))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wspy.corpus import Alignment, Interval
+from wspy.corpus import Alignment, Clip, Corpus, Interval
 from wspy.corpus.sources import Recording
 from wspy.corpus.windows import MIN_WINDOW_S, check_window, cut, spans
 from wspy.errors import AudioTooLong, InputError
@@ -85,3 +85,10 @@ def test_without_alignment_the_text_of_a_cut_recording_is_unknown() -> None:
 def test_more_than_a_window_needs_one() -> None:
     with pytest.raises(AudioTooLong, match=r"long lasts 31.0 s, more than 30 s: .*--window"):
         list(cut(Recording("long", np.full(31 * 16_000, 0.1, np.float32)), None, None))
+
+
+def test_some_clips_are_spread_over_the_whole_corpus() -> None:
+    sound = np.full(1600, 0.1, np.float32)
+    corpus = Corpus.in_memory("ten", [(sound, Clip(str(at)), None) for at in range(10)])
+    assert [clip.id for clip in corpus.spread(4)] == ["0", "3", "6", "9"]
+    assert corpus.spread(99) == list(corpus.clips)

@@ -6,7 +6,16 @@ import jiwer
 import numpy as np
 import pytest
 
-from wspy.model import WordErrors, compare_words, pooled_wer, ratio_interval, wer_interval, word_errors
+from wspy.blocks import escape_markdown
+from wspy.model import (
+    WordErrors,
+    compare_words,
+    mark_changes,
+    pooled_wer,
+    ratio_interval,
+    wer_interval,
+    word_errors,
+)
 
 
 def test_errors_are_counted_by_kind_and_spelling_is_none() -> None:
@@ -63,3 +72,11 @@ def test_changed_words_keep_their_own_spelling() -> None:
     assert [p.change for p in compare_words("", "you")] == ["added"]
     assert [p.change for p in compare_words("gone", " . ")] == ["removed"]
     assert compare_words("", "") == ()
+
+
+def test_changes_are_marked_and_nothing_in_a_transcript_is_a_mark() -> None:
+    assert mark_changes("The cat sat.", "the hat sat down", 60) == "the ~~cat~~ **hat** sat **down**"
+    assert mark_changes("a *b*", "a", 60) == r"a ~~\*b\*~~"
+    assert mark_changes("", "", 60) == "(nothing)"
+    assert mark_changes("", "no " * 9, 3) == "**no no no** … (9 words in all)"
+    assert escape_markdown("<b> a|b\n _c_ d_e") == r"\<b\> a\|b \_c\_ d_e"

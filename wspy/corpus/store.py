@@ -195,6 +195,11 @@ class Corpus:
         alignment = self.alignment(clip)
         return alignment.text if alignment else None
 
+    def spread(self, limit: int) -> list[Clip]:
+        """At most `limit` clips, spread evenly over the corpus, in its order."""
+        places = np.linspace(0, len(self) - 1, min(limit, len(self))).round().astype(int)
+        return [self.clips[at] for at in np.unique(places)]
+
     def __len__(self) -> int:
         return self.info.n_clips
 

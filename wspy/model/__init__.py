@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from wspy.model.wer import Passage as Passage
     from wspy.model.wer import WordErrors as WordErrors
     from wspy.model.wer import compare_words as compare_words
+    from wspy.model.wer import mark_changes as mark_changes
     from wspy.model.wer import pooled_wer as pooled_wer
     from wspy.model.wer import ratio_interval as ratio_interval
     from wspy.model.wer import wer_interval as wer_interval
@@ -106,6 +107,7 @@ _PLACES = {
     "Passage": "wer",
     "WordErrors": "wer",
     "compare_words": "wer",
+    "mark_changes": "wer",
     "pooled_wer": "wer",
     "ratio_interval": "wer",
     "wer_interval": "wer",

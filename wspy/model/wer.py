@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from wspy.blocks import escape_markdown
+
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
 """Languages that Whisper's authors score by letters."""
 RESAMPLES = 2000
@@ -103,6 +105,28 @@ def compare_words(before: str, after: str) -> tuple[Passage, ...]:
         )
         for chunk in found.alignments[0]
     )
+
+
+def mark_changes(before: str, after: str, most_words: int) -> str:
+    """`after` as Markdown: words that `before` does not have are bold, and those that it had struck through.
+
+    Args:
+        most_words: About how many words are written out; of a longer transcript the number of words is said.
+    """
+    parts: list[str] = []
+    left = most_words
+    for passage in compare_words(before, after):
+        old, new = (escape_markdown(" ".join(words[:left])) for words in (passage.before, passage.after))
+        if passage.change == "same":
+            parts += [new] if new else []
+        else:
+            parts += [f"~~{old}~~"] if old else []
+            parts += [f"**{new}**"] if new else []
+        left -= max(len(passage.before), len(passage.after))
+        if left < 0:
+            parts.append(f"… ({len(after.split())} words in all)")
+            break
+    return " ".join(parts) or "(nothing)"
 
 
 # --- parts ------------------------------------------------------------------------------------------------
