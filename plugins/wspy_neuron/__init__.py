@@ -25,13 +25,7 @@ from pydantic import Field
 
 import wspy
 from wspy.fields import Count, Layer, SiteName, Unit
-from wspy.units import Sign, UnitResult, mlp_site, unit_page, unit_result
-
-SIGNS: dict[str, tuple[Sign, ...]] = {
-    "positive": ("positive",),
-    "negative": ("negative",),
-    "both": ("positive", "negative"),
-}
+from wspy.units import CHOSEN_SIGNS, SignChoice, UnitResult, mlp_site, unit_page, unit_result
 
 
 class Neuron(wspy.Analysis["Neuron.Inputs", UnitResult]):
@@ -48,15 +42,13 @@ class Neuron(wspy.Analysis["Neuron.Inputs", UnitResult]):
             "encoder", description="encoder: neurons over frames of sound; decoder: neurons over tokens of text."
         )
         top: Count = Field(10, le=25, description="How many of the strongest clips to show, 1 to 25.")
-        sign: Literal["positive", "negative", "both"] = Field(
-            "positive", description="Look at the highest activations, the lowest, or both."
-        )
+        sign: SignChoice = Field("positive", description="Look at the highest activations, the lowest, or both.")
 
     Result = UnitResult
 
     def run(self, inputs: Neuron.Inputs, context: wspy.Context) -> UnitResult:
         site = mlp_site(context, inputs.side, inputs.layer, inputs.idx)
-        return unit_result(context, site, inputs.idx, top=inputs.top, signs=SIGNS[inputs.sign])
+        return unit_result(context, site, inputs.idx, top=inputs.top, signs=CHOSEN_SIGNS[inputs.sign])
 
     def view(self, result: UnitResult) -> list[wspy.Block]:
         return unit_page(result)
@@ -73,14 +65,12 @@ class UnitPage(wspy.Analysis["UnitPage.Inputs", UnitResult]):
         site: SiteName = Field(description="Module path, as `wspy sites` lists them.")
         idx: Unit = Field(description="Unit within the site, counted from 0.")
         top: Count = Field(10, le=25, description="How many of the strongest clips to show, 1 to 25.")
-        sign: Literal["positive", "negative", "both"] = Field(
-            "positive", description="Look at the highest activations, the lowest, or both."
-        )
+        sign: SignChoice = Field("positive", description="Look at the highest activations, the lowest, or both.")
 
     Result = UnitResult
 
     def run(self, inputs: UnitPage.Inputs, context: wspy.Context) -> UnitResult:
-        return unit_result(context, inputs.site, inputs.idx, top=inputs.top, signs=SIGNS[inputs.sign])
+        return unit_result(context, inputs.site, inputs.idx, top=inputs.top, signs=CHOSEN_SIGNS[inputs.sign])
 
     def view(self, result: UnitResult) -> list[wspy.Block]:
         return unit_page(result)

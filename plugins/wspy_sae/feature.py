@@ -43,19 +43,11 @@ Example: `wspy analyze sae --sae demo --idx 3`, or `wspy.analyze("sae", sae="dem
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 import wspy
 from wspy.fields import Count, Unit
-from wspy.units import Sign, UnitResult
-
-SIGNS: dict[str, tuple[Sign, ...]] = {
-    "positive": ("positive",),
-    "negative": ("negative",),
-    "both": ("positive", "negative"),
-}
+from wspy.units import SignChoice, UnitResult
 
 
 class _Part(BaseModel):
@@ -134,7 +126,7 @@ class Sae(wspy.Analysis["Sae.Inputs", SaeResult]):
         sae: str = Field(description="The dictionary: a name that `wspy sae list` lists.")
         idx: Unit = Field(description="Feature of the dictionary, counted from 0.")
         top: Count = Field(10, le=25, description="How many of the strongest clips to show, 1 to 25.")
-        sign: Literal["positive", "negative", "both"] = Field(
+        sign: SignChoice = Field(
             "positive", description="Look at the highest activations, the lowest, or both; features are not negative."
         )
 

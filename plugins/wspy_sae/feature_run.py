@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import wspy
 from wspy.model import list_sites
-from wspy.units import unit_result
-from wspy_sae.feature import SIGNS, Sae, SaeResult
+from wspy.units import CHOSEN_SIGNS, unit_result
+from wspy_sae.feature import Sae, SaeResult
 from wspy_sae.hearing import check_feature
 from wspy_sae.promotes import promoted
 from wspy_sae.reads import read_from
@@ -29,7 +29,7 @@ def feature_page_of(inputs: Sae.Inputs, context: wspy.Context) -> SaeResult:
     dictionary = fitting_dictionary(inputs.sae, context.reference)
     check_feature(inputs.idx, inputs.sae, dictionary)
     site = dictionary.config.site
-    unit = unit_result(context, site_name(inputs.sae), inputs.idx, top=inputs.top, signs=SIGNS[inputs.sign])
+    unit = unit_result(context, site_name(inputs.sae), inputs.idx, top=inputs.top, signs=CHOSEN_SIGNS[inputs.sign])
     kinds = {found.name: found.kind for found in list_sites(context.reference.dims)}
     residual = kinds[site] == "residual"
     last = site in ("encoder.ln_post", f"encoder.blocks.{context.reference.dims.n_audio_layer - 1}")

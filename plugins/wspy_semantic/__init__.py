@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import wspy
 from wspy.fields import Count, Layer, Unit
-from wspy.units import UnitResult
+from wspy.units import SignChoice, UnitResult
 
 Measure = Literal["meaning", "sound", "spelling"]
 
@@ -99,9 +99,7 @@ class Semantic(wspy.Analysis["Semantic.Inputs", SemanticResult]):
         idx: Unit = Field(description="Neuron within the block's MLP, counted from 0.")
         top: Count = Field(10, le=25, description="How many of the strongest clips to show, 1 to 25.")
         words: Count = Field(20, le=100, description="How many top words to list and compare, 1 to 100.")
-        sign: Literal["positive", "negative", "both"] = Field(
-            "both", description="Listen to the highest activations, the lowest, or both."
-        )
+        sign: SignChoice = Field("both", description="Listen to the highest activations, the lowest, or both.")
 
     Result = SemanticResult
 

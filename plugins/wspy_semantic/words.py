@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import wspy
-from wspy.units import Sign, mlp_site, unit_result
+from wspy.units import CHOSEN_SIGNS, Sign, mlp_site, unit_result
 from wspy_semantic import Opposite, Semantic, SemanticResult, WordActivation
 from wspy_semantic.alike import Similarities, similarities
 
@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
     from wspy.atlas import UnitWords
 
-_SIGNS: dict[str, tuple[Sign, ...]] = {
-    "positive": ("positive",),
-    "negative": ("negative",),
-    "both": ("positive", "negative"),
-}
-
 
 def read(inputs: Semantic.Inputs, context: wspy.Context) -> SemanticResult:
     """Everything about one neuron of the decoder, from its layer's atlas."""
     site = mlp_site(context, "decoder", inputs.layer, inputs.idx)
-    signs = _SIGNS[inputs.sign]
+    signs = CHOSEN_SIGNS[inputs.sign]
     shown = unit_result(context, site, inputs.idx, top=inputs.top, signs=signs)
     atlas = context.atlas(site)
     words = atlas.unit_words(inputs.idx)

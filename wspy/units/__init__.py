@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wspy.units.result import Example, Neighbour, PhoneShare, Range, RangeMix, Sign, SignResult, Span, UnitResult
+from wspy.units.result import (
+    CHOSEN_SIGNS,
+    Example,
+    Neighbour,
+    PhoneShare,
+    Range,
+    RangeMix,
+    Sign,
+    SignChoice,
+    SignResult,
+    Span,
+    UnitResult,
+)
 
 if TYPE_CHECKING:
     from wspy.analysis import Context
     from wspy.blocks import Block
 
 __all__ = [
+    "CHOSEN_SIGNS",
     "Example",
     "Neighbour",
     "PhoneShare",
     "Range",
     "RangeMix",
     "Sign",
+    "SignChoice",
     "SignResult",
     "Span",
     "UnitResult",

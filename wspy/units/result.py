@@ -9,6 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from wspy.analysis import Media, Result
 
 Sign = Literal["positive", "negative"]
+SignChoice = Literal["positive", "negative", "both"]
+"""What an analysis offers as its input `sign`."""
+CHOSEN_SIGNS: dict[SignChoice, tuple[Sign, ...]] = {
+    "positive": ("positive",),
+    "negative": ("negative",),
+    "both": ("positive", "negative"),
+}
 
 
 class _Part(BaseModel):
