@@ -114,15 +114,13 @@ def test_twenty_questions_at_once_lose_none(studio: Studio) -> None:
 
 
 def test_a_full_queue_says_so(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
-    slow = [asked(studio, "wait") for _ in range(jobs.WORKERS)]
-    while any(job.board.state.message in ("Starting", "Looking it up", "Waiting") for job in slow):
-        time.sleep(0.01)
-    asked(studio, "wait")
-    while not studio.desk._waiting:
-        time.sleep(0.01)
-    with pytest.raises(TooManyWaiting, match="1 questions are waiting"):
-        asked(studio, "wait")
+    monkeypatch.setattr(jobs, "MOST_WAITING", 3)
+    slow = [asked(studio, "wait") for _ in range(3)]
+    with pytest.raises(TooManyWaiting, match="3 questions are waiting"):
+        asked(studio, "nothing")
+    gate.set()
+    assert all(answered(job) for job in slow)
+    assert answered(asked(studio, "nothing"))
 
 
 def test_a_loop_stops_when_its_visitor_does(studio: Studio) -> None:

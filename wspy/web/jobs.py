@@ -76,7 +76,8 @@ class Desk:
         self._quick = _Pool(QUICK_WORKERS, "wspy-quick")
         self._slow = _Pool(WORKERS, "wspy-work")
         self._lock = threading.Lock()
-        self._waiting: list[Job] = []
+        self._open: list[Job] = []  # asked and not yet done
+        self._waiting: list[Job] = []  # those of them that wait for a model
 
     def ask(self, question: Question) -> Job:
         """Queue a question.
@@ -85,9 +86,10 @@ class Desk:
             TooManyWaiting: the queue is full.
         """
         with self._lock:
-            if len(self._waiting) >= MOST_WAITING:
-                raise TooManyWaiting(len(self._waiting))
-        job = Job(question)
+            if len(self._open) >= MOST_WAITING:
+                raise TooManyWaiting(len(self._open))
+            job = Job(question)
+            self._open.append(job)
         self._submit(self._quick, job, lambda: self._try_quickly(job))
         return job
 
@@ -101,12 +103,17 @@ class Desk:
             try:
                 work()
             except Stopped:
-                job.done.set()
+                self._close(job)
             except BaseException as error:  # a plugin may even call sys.exit: its visitor must not wait for ever
                 job.error = error
-                job.done.set()
+                self._close(job)
 
         pool.submit(guarded)
+
+    def _close(self, job: Job) -> None:
+        with self._lock:
+            self._open.remove(job)
+        job.done.set()
 
     def _try_quickly(self, job: Job) -> None:
         try:
@@ -138,4 +145,4 @@ class Desk:
         )
         job.board.say(State("Drawing"))
         job.answer = self.store.take(run, question.upload)
-        job.done.set()
+        self._close(job)
