@@ -108,26 +108,29 @@ def window(model: str, name: str) -> Numbers:
     return numbers
 
 
-def window_figure(model: str) -> None:
-    """The curve of errors; those beyond one a word are drawn at one."""
+def window_figure() -> None:
+    """A curve of errors for each model; those beyond one a word are drawn at one."""
+    figure = curves(
+        "Word errors against the window",
+        [_curve(model) for model in plan.MODELS],
+        x_title="frames of 20 ms that each frame sees on either side (k)",
+        y_title="words that differ, per word",
+        log_x=True,
+        x_labels=[(10, "10"), (20, "20"), (50, "50"), (75, "75"), (100, "100")],
+        caption="Against each model's own transcript without a window; bands are 95 % over clips. Drawn up to one.",
+    )
+    shelf.keep_figures("window", figure)
+
+
+def _curve(model: str) -> Curve:
     masked = sorted(shelf.result(f"window-{model}").windows, key=lambda each: each.k)
-    line = Curve(
+    return Curve(
         model,
         [each.k for each in masked],
         [min(each.wer, 1.0) for each in masked],
         [min(each.wer_low, 1.0) for each in masked],
         [min(each.wer_high, 1.0) for each in masked],
     )
-    figure = curves(
-        "Word errors against the window",
-        [line],
-        x_title="frames of 20 ms that each frame sees on either side (k)",
-        y_title="words that differ, per word",
-        log_x=True,
-        x_labels=[(10, "10"), (20, "20"), (50, "50"), (75, "75"), (100, "100")],
-        caption="Against the model's own transcript without a window; the band is 95 % over clips. Drawn up to one.",
-    )
-    shelf.keep_figures("window", figure)
 
 
 # --- the comments: heads ----------------------------------------------------------------------------------

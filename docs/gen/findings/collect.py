@@ -18,20 +18,26 @@ import words
 
 NUMBERS = shelf.SHOWN / "numbers.json"
 
+PARTS = (
+    units.phones, units.mixed, attended.rollout, attended.window, attended.heads, attended.chop,
+    attended.one_sentence, words.bigrams, words.embeddings, words.semantic,
+)  # fmt: skip
+DRAWINGS = (
+    units.cards, units.dictionary, units.mixed_figure, attended.maps, attended.window_figure, attended.sentence,
+)  # fmt: skip
+
 
 def collect() -> shelf.Numbers:
     """All figures and sounds into the site, and all numbers by name."""
     numbers: shelf.Numbers = {}
     for model in plan.MODELS:
         name = attended.NAMES[model]
-        for part in (attended.rollout, attended.one_sentence, words.bigrams, words.embeddings):
+        for part in PARTS:
             numbers |= part(model, name)
-    for part in (units.phones, units.mixed, attended.window, attended.heads, attended.chop, words.semantic):
-        numbers |= part("tiny.en", "tiny")
-    for draw in (units.cards, units.dictionary, units.mixed_figure, attended.maps, attended.sentence):
+    for draw in DRAWINGS:
         draw()
-    for draw_one in (units.auroc_figure, attended.window_figure, attended.heads_figure, words.embedding_map):
-        draw_one("tiny.en")
+    for draw_one in (units.auroc_figure, attended.heads_figure, words.embedding_map):
+        draw_one(plan.HEARD_MODEL)
     shelf.remove_others()
     numbers |= {f"command.{key}": shelf.command(key) for key in page.COMMANDS}
     return numbers

@@ -40,8 +40,8 @@ def steps(data: Path) -> Iterator[plan.Step]:
     yield from plan.corpora(data, runs() / "manifests")
     for step in plan.measurements(data):
         yield step
-        if step.key.startswith("phones-") and done(step):
-            yield from plan.listening(step.key.removeprefix("phones-"), runs() / step.key)
+        if step.key == f"phones-{plan.HEARD_MODEL}" and done(step):
+            yield from plan.listening(plan.HEARD_MODEL, runs() / step.key)
         if step.key.startswith("features-") and done(step):
             yield from plan.features(runs() / step.key)
 
