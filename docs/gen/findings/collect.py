@@ -19,11 +19,11 @@ import words
 NUMBERS = shelf.SHOWN / "numbers.json"
 
 PARTS = (
-    units.phones, units.mixed, attended.rollout, attended.window, attended.heads, attended.chop,
+    units.phones, units.dictionary, units.mixed, attended.rollout, attended.window, attended.heads, attended.chop,
     attended.one_sentence, words.bigrams, words.embeddings, words.semantic,
 )  # fmt: skip
 DRAWINGS = (
-    units.cards, units.dictionary, units.mixed_figure, attended.maps, attended.window_figure, attended.sentence,
+    units.cards, units.feature_cards, units.mixed_figure, attended.maps, attended.window_figure, attended.sentence,
 )  # fmt: skip
 
 

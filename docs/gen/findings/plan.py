@@ -23,7 +23,9 @@ FIRST_HEARD = 10
 FIRST_UNITS = 50
 """The post labels the first fifty neurons of its layer."""
 WORDS = ("rug", "three", "doctor", "traffic")
-DICTIONARY = "demo"
+DICTIONARIES = {HEARD_MODEL: "demo", "base": "demo-base"}
+"""Trained on the bundled voice, that of tiny.en by the words of `make dictionary`; `NAME-again` has another seed."""
+DICTIONARY_SITE = "encoder.blocks.2"
 FEATURES_HEARD = 8
 MIXED_UNITS = (1, 3, 1190)
 """The two neurons that the post shows as polysemantic (of another model), and the clearest of ours."""
@@ -157,8 +159,7 @@ def _units(model: str) -> Iterator[Step]:
     yield Step(f"atlas-english-{model}", everything, keep=False)
     yield _step("phones", model, "phones", "--corpus", "english")
     yield _step("semantic-layer", model, "semantic-layer", "--layer", "0", "--corpus", "english")
-    if model == HEARD_MODEL:
-        yield from _dictionary()
+    yield from _dictionary(model)
 
 
 def _heard() -> Iterator[Step]:
@@ -169,14 +170,20 @@ def _heard() -> Iterator[Step]:
         yield Step(f"atlas-{corpus}-{HEARD_MODEL}", words, keep=False)
 
 
-def _dictionary() -> Iterator[Step]:
-    """The small dictionary of `make dictionary`, trained on the bundled voice, and which phones its features tell."""
-    train = ("sae", "train", "--name", DICTIONARY, "--site", "encoder.blocks.2", "--corpus", "demo", "--width", "4x")
-    yield Step("sae-tiny.en", (*train, "--k", "32", "--steps", "1000"), keep=False)
-    yield Step(
-        "atlas-sae-tiny.en", ("atlas", "build", "--sites", f"sae:{DICTIONARY}", "--speed", "condensed"), keep=False
-    )
-    yield _step("features", "tiny.en", "phones", "--site", f"sae:{DICTIONARY}", "--no-random-weights")
+def _dictionary(model: str) -> Iterator[Step]:
+    """A small dictionary of each model, judged; and which phones its features tell."""
+    name = DICTIONARIES[model]
+    asked = ("--site", DICTIONARY_SITE, "--corpus", "demo", "--width", "4x", "--k", "32", "--steps", "1000")
+    for seed, made in enumerate((name, f"{name}-again")):
+        words = ("sae", "train", "--name", made, *asked, "--seed", str(seed), "--model", model)
+        yield Step(f"sae-{made}", words, keep=False)
+    judged = ("sae-eval", "--sae", name, "--against", f"{name}-again", "--corpus", "demo", "--clips", "32")
+    yield _step("sae-eval", model, *judged)
+    if model == HEARD_MODEL:
+        yield Step(
+            f"atlas-sae-{model}", ("atlas", "build", "--sites", f"sae:{name}", "--speed", "condensed"), keep=False
+        )
+        yield _step("features", model, "phones", "--site", f"sae:{name}", "--no-random-weights")
 
 
 def listening(model: str, labels: Path) -> Iterator[Step]:
@@ -192,9 +199,10 @@ def listening(model: str, labels: Path) -> Iterator[Step]:
 
 def features(labels: Path) -> Iterator[Step]:
     """The features of the dictionary that can be heard on the page."""
-    for unit in clearest(labels, f"sae:{DICTIONARY}", FEATURES_HEARD):
-        words = ("unit", "--site", f"sae:{DICTIONARY}", "--idx", str(unit), "--top", "6")
-        yield _step(f"feature-demo-{unit:04}", "tiny.en", *words)
+    site = f"sae:{DICTIONARIES[HEARD_MODEL]}"
+    for unit in clearest(labels, site, FEATURES_HEARD):
+        words = ("unit", "--site", site, "--idx", str(unit), "--top", "6")
+        yield _step(f"feature-demo-{unit:04}", HEARD_MODEL, *words)
 
 
 def clearest(labels: Path, site: str, n_phones: int = 12) -> list[int]:

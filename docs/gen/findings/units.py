@@ -124,9 +124,29 @@ def _card(title: str, row: dict[str, str], runs: dict[str, str]) -> dict[str, ob
 # --- 1.2 dictionaries -------------------------------------------------------------------------------------
 
 
-def dictionary() -> None:
+def dictionary(model: str, name: str) -> Numbers:
+    """How clear its features are, next to random directions and neurons; and what of the model's loss it keeps."""
+    found = shelf.result(f"sae-eval-{model}")
+    features, random, neurons = found.phones
+    numbers: Numbers = {
+        f"dictionary.{name}.{key}": percent(row.n_precise / row.n_live, 1)
+        for key, row in (("clear", features), ("random_clear", random), ("neurons_clear", neurons))
+    }
+    kept = {replaced.by: replaced for replaced in found.replaced}
+    numbers |= {
+        f"dictionary.{name}.features": f"{found.d_sae:,}",
+        f"dictionary.{name}.l0": f"{found.quality[0].l0:.0f}",
+        f"dictionary.{name}.kept": percent(kept[found.sae].recovered_zero),
+        f"dictionary.{name}.random_kept": percent(kept["random directions"].recovered_zero),
+        f"dictionary.{name}.again": percent(found.stability.share),
+        f"dictionary.{name}.again_random": percent(found.stability.share_random),
+    }
+    return numbers
+
+
+def feature_cards() -> None:
     """Players for the purest features of the dictionary that `make dictionary` trains."""
-    site = f"sae:{plan.DICTIONARY}"
+    site = f"sae:{plan.DICTIONARIES[plan.HEARD_MODEL]}"
     labels = {int(row["unit"]): row for row in _labels("features-tiny.en") if row["site"] == site}
     chosen = plan.clearest(measure.runs() / "features-tiny.en", site, plan.FEATURES_HEARD)
     shown = [_card(f"feature {unit}", labels[unit], {"demo": f"feature-demo-{unit:04}-tiny.en"}) for unit in chosen]
