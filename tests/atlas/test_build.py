@@ -590,7 +590,7 @@ def test_two_processes_at_once_share_the_work_and_neither_waits_for_ever(model):
             stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         )
         for asked in (sites[:2], sites[:0:-1])
     ]
