@@ -158,12 +158,12 @@ def test_every_bundled_plugin_has_entry_point_contract_and_tests(folder: Path) -
 def test_every_analysis_has_a_page_that_is_found_and_a_test(name: str) -> None:
     page = DOCS / "analyses" / f"{name}.md"
     assert page.is_file(), f"{name} has no page"
-    assert f"{name}: analyses/{name}.md" in NAVIGATION
+    assert f"{name}: analyses/{name}.md" in NAVIGATION, "mkdocs.yml lacks the page"
     text = page.read_text(encoding="utf-8")
-    assert f"wspy analyze {name}" in text
-    assert f'wspy.analyze("{name}"' in text
+    assert f"wspy analyze {name}" in text, "the page lacks a command line"
+    assert f'wspy.analyze("{name}"' in text, "the page lacks the same in Python"
     assert f"<!-- generated: inputs {name} -->" in text, "the page lacks the table of inputs"
-    assert any(re.search(rf"[\"']{name}[\"']|\b{type_name(name)}\b", text) for text in TESTS.values())
+    assert any(re.search(rf"[\"']{name}[\"']|\b{type_name(name)}\b", text) for text in TESTS.values()), "no test"
 
 
 def type_name(name: str) -> str:
