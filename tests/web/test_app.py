@@ -75,9 +75,8 @@ def test_each_analysis_runs_is_heard_and_drawn(name: str, app: str, page: Page) 
             "a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })"
         )
         assert player.evaluate("a => a.duration") > 0.5
-        player.evaluate("a => a.play()")
-        page.wait_for_timeout(200)
-        assert player.evaluate("a => a.currentTime") > 0
+        moved = "a => new Promise((go) => { a.ontimeupdate = () => a.currentTime > 0 && go(true); a.play(); })"
+        assert player.evaluate(moved)
         player.evaluate("a => a.pause()")
     if name in FIGURES:
         plot = frame.locator(".plot").first

@@ -128,7 +128,7 @@ def test_a_loop_stops_when_its_visitor_does(studio: Studio) -> None:
     while job.board.state.message != "Looping":
         time.sleep(0.01)
     job.cancel()
-    assert job.done.wait(10) and job.answer is None and job.error is None
+    assert job.done.wait(30) and job.answer is None and job.error is None
     assert not list((studio.store.folder / "runs").iterdir())  # nothing half-made is left
 
 
@@ -150,7 +150,7 @@ def test_a_forward_pass_stops_when_its_visitor_does() -> None:
 
 def test_whatever_happens_becomes_one_line(studio: Studio) -> None:
     job = asked(studio, "exit")
-    assert job.done.wait(10)
+    assert job.done.wait(30)
     assert toast(job.error or Exception()).message == "SystemExit: 3"
     assert toast(ValueError("a\n<b>")).message == "ValueError: a &lt;b&gt;"
 
