@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 import wspy
 from wspy.analysis import API_VERSION, Context, check_analysis_class
+from wspy.errors import AudioTooLong
 
 
 class Toy(wspy.Analysis):
@@ -120,6 +121,24 @@ def test_save_bytes_samples_and_arrays(tmp_path):
     tone = (0.5 * np.sin(np.arange(1600) / 5)).astype(np.float32)
     here.save("tone.wav", tone)
     assert np.abs(here.audio(tmp_path / "tone.wav") - tone).max() < 1e-3
+
+
+def test_sounds_are_the_recording_or_clips_from_all_over_the_corpus(tmp_path, tone_corpus):
+    bare = context(tmp_path)
+    bare.save("one.wav", np.full(8000, 0.1, np.float32))
+    (sound,) = bare.sounds(tmp_path / "one.wav", 3)
+    assert (sound.name, sound.text, sound.language, sound.duration_s) == ("one.wav", None, None, 0.5)
+    bare.save("long.wav", np.full(31 * 16000, 0.1, np.float32))
+    with pytest.raises(AudioTooLong, match=r"long\.wav"):
+        next(bare.sounds(tmp_path / "long.wav", 3))
+
+    here = Context(reference=bare._reference, model=bare._model, corpus=lambda: tone_corpus, folder=tmp_path)
+    heard = list(here.sounds(None, 3))
+    assert [sound.name for sound in heard] == [clip.id for clip in tone_corpus.spread(3)]
+    assert [sound.text for sound in heard] == [tone_corpus.text(clip) for clip in tone_corpus.spread(3)]
+    assert all(
+        (sound.samples == here.audio(clip)).all() for sound, clip in zip(heard, tone_corpus.spread(3), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from wspy.analysis import API_VERSION, Analysis, AnyAnalysis, Context, Inputs, Media, Result
+    from wspy.analysis import API_VERSION, Analysis, AnyAnalysis, Context, Inputs, Media, Result, Sound
     from wspy.blocks import Audio, Block, Column, Figure, Table, Text
     from wspy.corpus import Alignment, Clip, Corpus, Interval, list_corpora, make_corpus, open_corpus
     from wspy.errors import InputError, WspyError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wspy.runs import Run, analyze, list_runs, open_run
 
 _PUBLIC = {
-    "wspy.analysis": ("API_VERSION", "Analysis", "AnyAnalysis", "Context", "Inputs", "Media", "Result"),
+    "wspy.analysis": ("API_VERSION", "Analysis", "AnyAnalysis", "Context", "Inputs", "Media", "Result", "Sound"),
     "wspy.blocks": ("Audio", "Block", "Column", "Figure", "Table", "Text"),
     "wspy.corpus": ("Alignment", "Clip", "Corpus", "Interval", "list_corpora", "make_corpus", "open_corpus"),
     "wspy.errors": ("InputError", "WspyError"),
@@ -54,6 +54,7 @@ __all__ = [
     "Model",
     "Result",
     "Run",
+    "Sound",
     "Table",
     "Text",
     "WspyError",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import abc
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -45,6 +46,24 @@ class Media(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(pattern=_MEDIA_NAME, description="Relative to the run folder, with forward slashes.")
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A clip of the corpus, or a recording of the user's, with what is known about it."""
+
+    name: str
+    samples: Float32[np.ndarray, " sample"]
+    """Mono at 16 kHz."""
+    text: str | None = None
+    language: str | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Its length."""
+        from wspy.audio import SAMPLE_RATE
+
+        return len(self.samples) / SAMPLE_RATE
 
 
 class Result(BaseModel):
@@ -215,6 +234,25 @@ class Context:
         from wspy.audio import load_audio
 
         return load_audio(of) if isinstance(of, Path) else self.corpus.audio(of)
+
+    def sounds(self, recording: Path | None, limit: int) -> Iterator[Sound]:
+        """The recording that the user gave; where there is none, clips of the corpus, one at a time.
+
+        Args:
+            limit: How many clips at most, spread evenly over the corpus.
+
+        Raises:
+            AudioTooLong: a recording that does not fit in one window.
+        """
+        from wspy.audio import require_window
+
+        if recording is not None:
+            samples = self.audio(recording)
+            require_window(samples, what=recording.name)
+            yield Sound(recording.name, samples)
+            return
+        for clip in self.corpus.spread(limit):
+            yield Sound(clip.id, self.corpus.audio(clip), self.corpus.text(clip), clip.language)
 
     def save(self, name: str, content: bytes | np.ndarray | Mapping[str, np.ndarray]) -> Media:
         """Keep a file of this run: bytes as they are, samples (16 kHz, in [-1, 1]) as WAV, named arrays as .npz.

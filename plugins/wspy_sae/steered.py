@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import wspy
-from wspy.audio import SAMPLE_RATE, log_mel, n_frames, require_window
+from wspy.audio import log_mel, n_frames
 from wspy.model import (
     WordErrors,
     capture,
@@ -33,7 +33,7 @@ from wspy_sae.handles import Handle, find_handle
 from wspy_sae.steering import By, Changed, HeardClip, Mode, Steer, Steered
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float
 
     from wspy.model import Model, Transcription
 
@@ -45,24 +45,6 @@ LONGER = 3
 LEAST_TOKENS = 40
 N_WORDS = 12
 _BLOCK = re.compile(r"encoder\.blocks\.(\d+)")
-
-
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """A clip, or the recording."""
-
-    name: str
-    samples: Float32[np.ndarray, " sample"]
-    said: str | None
-    language: str | None
-
-    @property
-    def n_frames(self) -> int:
-        return n_frames(len(self.samples))
-
-    @property
-    def end_s(self) -> float:
-        return len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +68,7 @@ def steer(inputs: Steer.Inputs, context: wspy.Context) -> Steer.Result:
     """
     handle = find_handle(inputs, context)
     mode: Mode = inputs.mode or ("add" if inputs.direction is not None else "scale")
-    sounds = list(_sounds(inputs, context))
+    sounds = list(context.sounds(inputs.audio, inputs.limit))
     model = context.model
     spread = _Spread(len(handle.write))
     actives = [spread.add(x, handle) for x in _activations(model, handle.site, sounds, context)]
@@ -100,23 +82,12 @@ def steer(inputs: Steer.Inputs, context: wspy.Context) -> Steer.Result:
     return _result(inputs, context, handle, mode, spread, sounds, actives, steering)
 
 
-def _sounds(inputs: Steer.Inputs, context: wspy.Context) -> Iterator[Sound]:
-    if inputs.audio is not None:
-        samples = context.audio(inputs.audio)
-        require_window(samples, what=inputs.audio.name)
-        yield Sound(inputs.audio.name, samples, None, None)
-        return
-    corpus = context.corpus
-    for clip in corpus.spread(inputs.limit):
-        yield Sound(clip.id, corpus.audio(clip), corpus.text(clip), clip.language)
-
-
-def _mels(model: Model, sounds: Sequence[Sound]) -> Float[Tensor, "batch mel _"]:
+def _mels(model: Model, sounds: Sequence[wspy.Sound]) -> Float[Tensor, "batch mel _"]:
     return torch.from_numpy(np.stack([log_mel(sound.samples, model.dims.n_mels) for sound in sounds])).to(model.device)
 
 
 def _activations(
-    model: Model, site: str, sounds: Sequence[Sound], context: wspy.Context
+    model: Model, site: str, sounds: Sequence[wspy.Sound], context: wspy.Context
 ) -> Iterator[Float[Tensor, "frame unit"]]:
     """What a site gives in the frames of every clip."""
     batches = [sounds[first : first + BATCH] for first in range(0, len(sounds), BATCH)]
@@ -124,7 +95,7 @@ def _activations(
         with torch.inference_mode(), capture(model, site) as cache:
             encode(model, _mels(model, batch), stop_after=site)
         for row, sound in enumerate(batch):
-            yield cache[site][row, : sound.n_frames].float().cpu()
+            yield cache[site][row, : n_frames(len(sound.samples))].float().cpu()
 
 
 class _Spread:
@@ -195,20 +166,20 @@ class _Steering:
         """Per variant the summed square of what was added."""
 
     @torch.inference_mode()
-    def hear(self, batch: Sequence[Sound]) -> None:
+    def hear(self, batch: Sequence[wspy.Sound]) -> None:
         """One batch of clips."""
         mels = _mels(self.model, batch)
         with capture(self.model, self.handle.site) as cache:
             features = encode(self.model, mels)
         assert features is not None  # only a pass that stops early gives none
-        ends_s = [sound.end_s for sound in batch]
+        ends_s = [sound.duration_s for sound in batch]
         spoken = [sound.language if self.model.is_multilingual else None for sound in batch]
         clean = transcribe_mixed(self.model, features, spoken, ends_s=ends_s)
         self.clean += clean
         x = cache[self.handle.site].clone()
         todo: list[tuple[int, int, Tensor]] = []  # the clip's row, the variant, and its changed activations
         for row, sound in enumerate(batch):
-            values = self.handle.value(x[row, : sound.n_frames].float().cpu())
+            values = self.handle.value(x[row, : n_frames(len(sound.samples))].float().cpu())
             for at, variant in enumerate(self.variants):
                 changed = self._changed(x[row], values, at, variant)
                 if changed is None:
@@ -288,15 +259,15 @@ def _result(
     handle: Handle,
     mode: Mode,
     spread: _Spread,
-    sounds: Sequence[Sound],
+    sounds: Sequence[wspy.Sound],
     actives: Sequence[float],
     steering: _Steering,
 ) -> Steer.Result:
     clean = steering.clean
     said = [
-        word_errors(sound.said, one.text, one.language)
+        word_errors(sound.text, one.text, one.language)
         for sound, one in zip(sounds, clean, strict=True)
-        if sound.said is not None
+        if sound.text is not None
     ]
     return Steer.Result(
         handle=handle.label,
@@ -311,7 +282,7 @@ def _result(
         site_size=spread.size,
         text_wer=pooled_wer(said),
         clips=tuple(
-            HeardClip(clip=sound.name, language=one.language, said=sound.said, text=one.text, active=active)
+            HeardClip(clip=sound.name, language=one.language, said=sound.text, text=one.text, active=active)
             for sound, one, active in zip(sounds, clean, actives, strict=True)
         ),
         steered=tuple(
@@ -326,16 +297,16 @@ def _steered(
     variant: Variant,
     texts: Sequence[str],
     square: float,
-    sounds: Sequence[Sound],
+    sounds: Sequence[wspy.Sound],
     clean: Sequence[Transcription],
     spread: _Spread,
     rng: np.random.Generator,
 ) -> Steered:
     errors = [word_errors(one.text, text, one.language) for one, text in zip(clean, texts, strict=True)]
     to_text: list[WordErrors] = [
-        word_errors(sound.said, text, one.language)
+        word_errors(sound.text, text, one.language)
         for sound, text, one in zip(sounds, texts, clean, strict=True)
-        if sound.said is not None
+        if sound.text is not None
     ]
     low, high = wer_interval(errors, rng) or (None, None)
     passages = Counter(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import FRAME_S, SAMPLE_RATE, WINDOW_FRAMES, log_mel, n_frames, require_window
+from wspy.audio import FRAME_S, SAMPLE_RATE, WINDOW_FRAMES, log_mel, n_frames
 from wspy.errors import OutOfRange, WindowTooWide
 from wspy.model import (
     Model,
@@ -30,7 +30,7 @@ from wspy.model import (
 from wspy_window import ClipResult, Heard, Masked, Window
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float
 
 T = TypeVar("T")
 BATCH = 8
@@ -48,20 +48,6 @@ class Mask:
     heads: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Sound:
-    """A clip, or the recording, with what is known about it."""
-
-    name: str
-    samples: Float32[np.ndarray, " sample"]
-    said: str | None
-    language: str | None
-
-    @property
-    def end_s(self) -> float:
-        return len(self.samples) / SAMPLE_RATE
-
-
 def sweep(inputs: Window.Inputs, context: wspy.Context) -> Window.Result:
     """Hear every clip under every mask, and count the words that differ.
 
@@ -74,7 +60,7 @@ def sweep(inputs: Window.Inputs, context: wspy.Context) -> Window.Result:
     n_clips = 1 if inputs.audio else min(inputs.limit, len(context.corpus))
     _require_longer(inputs, context)
     passes = context.progress.track(
-        _heard(_sounds(inputs, context), masks, model), "Listening through windows", total=n_clips
+        _heard(context.sounds(inputs.audio, inputs.limit), masks, model), "Listening through windows", total=n_clips
     )
     clips = list(passes)
     rng = context.rng
@@ -116,17 +102,6 @@ def _masks(inputs: Window.Inputs, model: Model) -> list[Mask]:
     return [Mask(k, *place) for place in places for k in dict.fromkeys(inputs.k)]
 
 
-def _sounds(inputs: Window.Inputs, context: wspy.Context) -> Iterator[Sound]:
-    if inputs.audio is not None:
-        samples = context.audio(inputs.audio)
-        require_window(samples, what=inputs.audio.name)
-        yield Sound(inputs.audio.name, samples, None, None)
-        return
-    corpus = context.corpus
-    for clip in corpus.spread(inputs.limit):
-        yield Sound(clip.id, corpus.audio(clip), corpus.text(clip), clip.language)
-
-
 def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
     """Refuse a run in which every window is as wide as the longest sound: it would tell about padding only.
 
@@ -144,7 +119,7 @@ def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
 # --- listening --------------------------------------------------------------------------------------------
 
 
-def _heard(sounds: Iterator[Sound], masks: Sequence[Mask], model: Model) -> Iterator[ClipResult]:
+def _heard(sounds: Iterator[wspy.Sound], masks: Sequence[Mask], model: Model) -> Iterator[ClipResult]:
     for batch in _batches(sounds, BATCH):
         mels = torch.from_numpy(np.stack([log_mel(sound.samples, model.dims.n_mels) for sound in batch]))
         spoken = [sound.language if model.is_multilingual else None for sound in batch]
@@ -161,7 +136,7 @@ def _heard(sounds: Iterator[Sound], masks: Sequence[Mask], model: Model) -> Iter
                 clip=sound.name,
                 frames=n_frames(len(sound.samples)),
                 language=languages[at],
-                said=sound.said,
+                said=sound.text,
                 unmasked=_written(plain[at], sound),
                 masked=tuple(_written(row[at], sound) for row in rows),
             )
@@ -207,9 +182,9 @@ def _bias(mask: Mask, layer: int, model: Model) -> Float[torch.Tensor, "1 _ quer
     return for_heads(band, mask.heads, model.dims.n_audio_head) if mask.heads else band[None, None]
 
 
-def _written(transcription: Transcription, sound: Sound) -> Heard:
-    kept = transcription.until(sound.end_s)
-    silent = sound.said == "" or transcription.no_speech_prob > NO_SPEECH
+def _written(transcription: Transcription, sound: wspy.Sound) -> Heard:
+    kept = transcription.until(sound.duration_s)
+    silent = sound.text == "" or transcription.no_speech_prob > NO_SPEECH
     return Heard(
         text=kept.text,
         avg_logprob=kept.avg_logprob,
