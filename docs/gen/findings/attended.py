@@ -11,10 +11,12 @@ from shelf import Found, Numbers, interval, percent
 
 from wspy.blocks import Figure
 from wspy.figures import MAGMA, Axis, Curve, curves, heatmap, typed
+from wspy.model import word_errors
 
 CELL = 15  # frames to a cell of a map
 DARK_TO_LIGHT = 0.3  # the power by which small values of a map are made visible
 WITHIN = 25  # frames: half a second
+LOST = 0.5  # words that differ, per word, from which on a transcript is lost
 NAMES = {"tiny.en": "tiny", "base": "base"}
 
 
@@ -99,8 +101,10 @@ def window(model: str, name: str) -> Numbers:
         f"window.{name}.words": str(found.n_words),
         f"window.{name}.clips": str(len(found.clips)),
     }
-    for masked in found.windows:
+    for at, masked in enumerate(found.windows):
         place = f"window.{name}.k{masked.k}"
+        errors = [word_errors(clip.unmasked.text, clip.masked[at].text, clip.language) for clip in found.clips]
+        numbers[f"{place}.lost"] = str(sum(one.n_errors > LOST * one.n_words for one in errors))
         numbers[f"{place}.wer"] = f"{masked.wer:.3f}"
         numbers[f"{place}.interval"] = interval(masked.wer_low, masked.wer_high)
         numbers[f"{place}.changed"] = percent(masked.changed)

@@ -19,7 +19,7 @@ _NAME = re.compile(r"\{\{([\w.-]+)\}\}")
 COMMANDS = (
     "phones-tiny.en", "rollout-jfk-tiny.en", "window-tiny.en",
     "heads-tiny.en", "chop-jfk-tiny.en", "chop-tiny.en", "embeddings-tiny.en",
-    "semantic-layer-tiny.en",
+    "semantic-layer-tiny.en", "sae-eval-tiny.en",
 )  # fmt: skip
 """Steps whose command lines the page shows."""
 

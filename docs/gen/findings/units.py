@@ -40,6 +40,8 @@ def phones(model: str, name: str) -> Numbers:
     numbers |= {
         f"phones.{name}.labelled": f"{site.n_labelled:,}",
         f"phones.{name}.units": f"{site.n_units:,}",
+        f"phones.{name}.heard": f"{site.n_heard:,}",
+        f"phones.{name}.last_heard": f"{found.sites[-1].n_heard:,}",
         f"phones.{name}.share": percent(site.n_labelled / site.n_units),
         f"phones.{name}.auroc": f"{site.median_auroc:.2f}",
         f"phones.{name}.pure": percent(site.share_pure),
@@ -60,7 +62,7 @@ def phones(model: str, name: str) -> Numbers:
 def _row(site: Found) -> str:
     weights = next(control for control in site.controls if control.name == "shuffled weights")
     return (
-        f"| {site.site} | {site.n_labelled:,} of {site.n_units:,} | {site.median_auroc:.3f} | "
+        f"| {site.site} | {site.n_labelled:,} of {site.n_units:,} | {site.n_heard:,} | {site.median_auroc:.3f} | "
         f"{weights.median_auroc:.3f} | {percent(site.share_pure)} | {percent(weights.share_pure or 0.0)} |"
     )
 
