@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import heapq
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from process import used
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +40,13 @@ GROWTH = (1_000, 10_000)
 GROWTH_SITE = "encoder.blocks.0.mlp.1"
 GROWTH_WINDOW_S, GROWTH_STEP_S = 0.5, 0.045  # so many windows are cut from the demo corpus, overlapping, all distinct
 GROWTH_SCRIPT = f"""
-import resource, sys
+import sys
 import wspy
 from wspy.atlas import ensure_atlases, kept_atlas
 corpus, model = wspy.open_corpus(sys.argv[1]), wspy.load_model("tiny.en", "cpu")
 atlas, = ensure_atlases(["{GROWTH_SITE}"], model.reference, corpus, model=lambda: model, speed="condensed")
 assert atlas.has_phones
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, kept_atlas(atlas).size_bytes)
+print(kept_atlas(atlas).size_bytes)
 """
 TINY_UNITS, LARGE_UNITS = 4 * 1536, 32 * 5120  # encoder neurons of tiny and large-v3
 LARGE_DIRECTION_BYTES = 2 * (
@@ -240,10 +240,9 @@ def growth_rows(home: Path, demo: Corpus) -> list[Row]:
     for n_clips in GROWTH:
         name = f"growth-{n_clips}"
         make_windows(home, demo, name, n_clips)
-        done = subprocess.run([sys.executable, "-c", GROWTH_SCRIPT, name], capture_output=True, text=True, check=True)
-        peak, size = map(int, done.stdout.split())
-        peaks.append(peak / (1e6 if sys.platform == "darwin" else 1e3))
-        sizes.append(size)
+        done = used([sys.executable, "-c", GROWTH_SCRIPT, name])
+        peaks.append(done.peak_mb)
+        sizes.append(int(done.printed))
     small, large = (f"{n:,}" for n in GROWTH)
     per_unit = sizes[-1] / (TINY_UNITS / 4)
     large_v3 = LARGE_UNITS * (per_unit + LARGE_DIRECTION_BYTES)
@@ -280,11 +279,6 @@ def make_windows(home: Path, demo: Corpus, name: str, n_clips: int) -> None:
     manifest.write_text("\n".join(rows), encoding="utf-8")
     table.write_text("\n".join(phones), encoding="utf-8")
     wspy.make_corpus(name, str(manifest), phones=table)
-
-
-def peak_mb(usage: resource.struct_rusage) -> float:
-    """Peak memory in MB: the kernel counts kilobytes on Linux, bytes on macOS."""
-    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

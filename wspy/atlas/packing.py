@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64, UInt8
+    from jaxtyping import Int, Int64, UInt8
 
-    Rows = Int64[np.ndarray, "row column"]
+    Rows = Int[np.ndarray, "row column"]
 
 BLOCK = 8  # numbers; bits of a byte
 
@@ -33,7 +33,8 @@ def unzigzag(values: Int64[np.ndarray, "*any"]) -> Int64[np.ndarray, "*any"]:
 
 
 def pack_rows(values: Rows) -> tuple[Int64[np.ndarray, " row_plus_one"], UInt8[np.ndarray, " byte"]]:
-    """Where each row begins, and all rows one after the other; from numbers of 0 to 2**63 - 1."""
+    """Where each row begins, and all rows one after the other; from numbers of 0 to 2**63 - 1, the quicker the narrower
+    their type is."""
     lengths, data = _packed(values)
     return np.concatenate([np.zeros(1, np.int64), lengths]).cumsum(), data
 
@@ -61,7 +62,7 @@ def _levels(n_columns: int) -> list[int]:
     return levels
 
 
-def _blocks(values: Rows) -> Int64[np.ndarray, "row block eight"]:
+def _blocks(values: Rows) -> Int[np.ndarray, "row block eight"]:
     padding = -values.shape[1] % BLOCK if values.shape[1] else BLOCK
     padded = np.pad(values, ((0, 0), (0, padding))) if padding else values
     return padded.reshape(len(values), padded.shape[1] // BLOCK, BLOCK)
@@ -75,7 +76,8 @@ def _widths(values: Rows) -> Rows:
         ored |= blocks[..., i]
     widths = np.zeros(ored.shape, np.int64)
     some = np.nonzero(ored)
-    high, low = ored[some] >> 32, ored[some] & 0xFFFFFFFF
+    found = ored[some].astype(np.int64)
+    high, low = found >> 32, found & 0xFFFFFFFF
     # frexp is exact below 2**53, hence in two parts
     widths[some] = np.where(high > 0, np.frexp(high)[1] + 32, np.frexp(low)[1])
     return widths

@@ -133,7 +133,7 @@ def packed(name: str, table: Int[np.ndarray, "unit *column"]) -> dict[str, np.nd
     """A table of whole numbers from 0 on, a few units at once, for tables of histograms are large."""
     offsets, parts = [np.zeros(1, np.int64)], [np.zeros(0, np.uint8)]
     for at in range(0, len(table), UNITS_AT_ONCE):
-        some = np.asarray(table[at : at + UNITS_AT_ONCE], np.int64)
+        some = table[at : at + UNITS_AT_ONCE]
         offset, data = pack_rows(some.reshape(len(some), -1))
         offsets.append(offset[1:] + offsets[-1][-1])
         parts.append(data)

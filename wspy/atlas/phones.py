@@ -50,7 +50,7 @@ CALIBRATION_FRAMES = 16_384
 
 LARGEST = 2.0**16  # a little above the largest float16; sums of 2**27 such frames still fit into 64 bits
 _FRAMES_AT_ONCE = 256  # bounds the memory of intermediate tables, and keeps them in the cache
-_PENDING_FRAMES = 8192  # counted in one go; also keeps sums of ranks below 2**24, exact in float32
+_PENDING_FRAMES = 16_384  # counted in one go; also keeps sums of ranks below 2**24, exact in float32
 
 
 @dataclass(frozen=True)

@@ -234,20 +234,21 @@ class SiteStatistics:
         self.sum_of_squares = _plus(self.sum_of_squares, _exact(squares))
         self.n_positive += (activations > 0).sum(axis=0)
         key = clip_hash(clip_id)
+        by_unit = np.ascontiguousarray(activations.T)
         for sign in SIGNS:
-            frame = activations.argmax(axis=0) if sign > 0 else activations.argmin(axis=0)
-            peaks = ClipPeaks(sign * activations[frame, self._units], frame)
+            frame = by_unit.argmax(axis=1) if sign > 0 else by_unit.argmin(axis=1)
+            peaks = ClipPeaks(sign * by_unit[self._units, frame], frame)
             np.maximum(self.extreme[sign], peaks.value, out=self.extreme[sign])
             self.histogram[sign][self._units, _bin_of(peaks.value, HISTOGRAM_PER_OCTAVE)] += 1
-            self._keep_top(sign, activations, peaks, clip, key)
-            self._keep_sample(sign, activations, peaks, clip, key)
+            self._keep_top(sign, by_unit, peaks, clip, key)
+            self._keep_sample(sign, by_unit, peaks, clip, key)
 
     @functools.cached_property
     def _weakest(self) -> dict[int, Weakest]:
         return {sign: Weakest(self.top[sign]) for sign in SIGNS}
 
     def _keep_top(
-        self, sign: int, activations: Float32[np.ndarray, "frame unit"], peaks: ClipPeaks, clip: int, key: np.uint64
+        self, sign: int, by_unit: Float32[np.ndarray, "unit frame"], peaks: ClipPeaks, clip: int, key: np.uint64
     ) -> None:
         """Let the clip take the weakest place of each top list where it is stronger."""
         weakest = self._weakest[sign]
@@ -255,11 +256,11 @@ class SiteStatistics:
         units = np.flatnonzero(better)
         if len(units):
             top = self.top[sign]
-            top[units, weakest.slot[units]] = _examples(activations, peaks, units, clip, key)
+            top[units, weakest.slot[units]] = _examples(by_unit, peaks, units, clip, key)
             weakest.find(top, units)
 
     def _keep_sample(
-        self, sign: int, activations: Float32[np.ndarray, "frame unit"], peaks: ClipPeaks, clip: int, key: np.uint64
+        self, sign: int, by_unit: Float32[np.ndarray, "unit frame"], peaks: ClipPeaks, clip: int, key: np.uint64
     ) -> None:
         """Let the clip take the place with the largest hash of its bin where its own is smaller."""
         samples = self.samples[sign]
@@ -268,7 +269,7 @@ class SiteStatistics:
         units = np.flatnonzero(key < hashes.max(axis=1))
         if len(units):
             slots = hashes[units].argmax(axis=1)
-            samples[units, bins[units], slots] = _examples(activations, peaks, units, clip, key)
+            samples[units, bins[units], slots] = _examples(by_unit, peaks, units, clip, key)
 
     def merge(self, other: SiteStatistics) -> SiteStatistics:
         """The statistics of the clips of both: associative, and the same in either order.
@@ -310,14 +311,17 @@ class SiteStatistics:
             arrays[f"{name}.histogram"] = self.histogram[sign].astype(count)
             arrays[f"{name}.extreme"] = self.extreme[sign]
             top = self.top[sign].ordered(_strongest_first(self.top[sign]))
-            samples = self.samples[sign].ordered(np.argsort(self.samples[sign].hash, axis=-1, kind="stable"))
+            samples = self.samples[sign]
             for field in Examples.FIELDS:
                 arrays[f"{name}.top.{field}"] = getattr(top, field)
             taken = _shown(samples, self.extreme[sign]) if whole else samples.hash != EMPTY
+            order = np.argsort(samples.hash, axis=-1, kind="stable")
+            taken = np.take_along_axis(taken, order, axis=-1)
+            slots = (*np.nonzero(taken)[:-1], order[taken])
             arrays[f"{name}.samples.offset"] = np.concatenate([[0], taken.sum(axis=(1, 2)).cumsum()]).astype(np.int64)
             arrays[f"{name}.samples.slot"] = np.nonzero(taken.reshape(self.n_units, -1))[1].astype(np.int16)
             for field in Examples.FIELDS:
-                arrays[f"{name}.samples.{field}"] = getattr(samples, field)[taken]
+                arrays[f"{name}.samples.{field}"] = getattr(samples, field)[slots]
         return arrays
 
     @classmethod
@@ -424,20 +428,20 @@ def _add_samples(samples: Examples, others: Examples) -> None:
 
 
 def _examples(
-    activations: Float32[np.ndarray, "frame unit"],
+    by_unit: Float32[np.ndarray, "unit frame"],
     peaks: ClipPeaks,
     units: Int[np.ndarray, " chosen"],
     clip: int,
     key: np.uint64,
 ) -> Examples:
     """The clip as an example of the chosen units, with their traces."""
-    n_frames = len(activations)
+    n_frames = by_unit.shape[1]
     if n_frames <= TRACE:
         window = np.zeros((len(units), TRACE), np.float32)
-        window[:, :n_frames] = activations[:, units].T
+        window[:, :n_frames] = by_unit[units]
     else:
         start = trace_start(peaks.frame[units], n_frames)
-        window = activations[start[:, None] + np.arange(TRACE), units[:, None]]
+        window = by_unit[units[:, None], start[:, None] + np.arange(TRACE)]
     scale = np.abs(window).max(axis=1)
     trace = np.rint(window / np.maximum(scale, SMALLEST_SCALE)[:, None] * 127).astype(np.int8)
     shape = len(units)
