@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wspy.audio import log_mel, n_frames
+from wspy.audio import n_frames
 from wspy.errors import NoText, TooManyTokens
-from wspy.model import TokenSequence, capture, encode, forced_tokens, teacher_force, transcribe
+from wspy.model import TokenSequence, capture, encode, forced_tokens, mel_batch, teacher_force, transcribe
 from wspy.units import mlp_site
 from wspy_ablate.choose import choose
 from wspy_ablate.summarise import ALL, WITH, WITHOUT, Heard, summarise
@@ -101,8 +101,7 @@ class _Passes:
         samples = [self.context.corpus.audio(clip) for clip in batch]
         frames = [n_frames(len(sound)) for sound in samples]
         ends_s = [clip.duration_s for clip in batch]
-        mels = torch.from_numpy(np.stack([log_mel(sound, self.model.dims.n_mels) for sound in samples]))
-        mels = mels.to(self.model.device)
+        mels = mel_batch(self.model, samples)
         with capture(self.model, [self.site, self.block]) as cache:
             clean = encode(self.model, mels)
         assert clean is not None  # only a pass that stops early gives none

@@ -11,8 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wspy.audio import FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_FRAMES, frame_to_s, log_mel, n_frames, s_to_frame
-from wspy.model import Model, Transcription, WordTime, encode, padding_features, transcribe, word_times, written_words
+from wspy.audio import FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_FRAMES, frame_to_s, n_frames, s_to_frame
+from wspy.model import (
+    Model,
+    Transcription,
+    WordTime,
+    encode,
+    mel_batch,
+    padding_features,
+    transcribe,
+    word_times,
+    written_words,
+)
 from wspy_chop import Filling, Span
 
 if TYPE_CHECKING:
@@ -55,8 +65,7 @@ class Heard:
 @torch.inference_mode()
 def hear(model: Model, sounds: Sequence[Float32[np.ndarray, " sample"]], language: str | None) -> list[Heard]:
     """Encode, transcribe and time a batch of clips."""
-    mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in sounds]))
-    features = encode(model, mels)
+    features = encode(model, mel_batch(model, sounds))
     assert features is not None  # only a pass that stops early gives none
     ends_s = [len(sound) / SAMPLE_RATE for sound in sounds]
     written = transcribe(model, features, language=language, ends_s=ends_s)

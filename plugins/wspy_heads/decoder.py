@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import FRAME_S, log_mel, n_frames
+from wspy.audio import FRAME_S, n_frames
 from wspy.corpus import SILENCE
 from wspy.errors import TooManyTokens
 from wspy.model import (
@@ -22,6 +22,7 @@ from wspy.model import (
     capture,
     encode,
     forced_tokens,
+    mel_batch,
     ratio_interval,
     sharpened,
     teacher_force,
@@ -134,7 +135,7 @@ def _weights(
     model = context.model
     for target in context.progress.track(targets, doing, total=len(targets)):
         samples = context.corpus.audio(target.clip)
-        mel = torch.from_numpy(log_mel(samples, model.dims.n_mels))[None]
+        mel = mel_batch(model, [samples])
         with torch.inference_mode():
             features = encode(model, mel)
             assert features is not None  # only a pass that stops early gives none

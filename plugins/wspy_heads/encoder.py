@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import FRAME_S, SAMPLE_RATE, log_mel, n_frames
+from wspy.audio import FRAME_S, SAMPLE_RATE, n_frames
 from wspy.model import (
     Model,
     Transcription,
@@ -22,6 +22,7 @@ from wspy.model import (
     encode,
     encode_from,
     for_heads,
+    mel_batch,
     patch,
     pooled_wer,
     transcribe_mixed,
@@ -138,7 +139,7 @@ def _reaches(
     for clip in context.progress.track(clips, "Looking at every head", total=len(clips)):
         samples = context.corpus.audio(clip)
         valid = n_frames(len(samples))
-        mel = torch.from_numpy(log_mel(samples, model.dims.n_mels))[None]
+        mel = mel_batch(model, [samples])
         with torch.inference_mode(), patch(model, sites):
             encode(model, mel, stop_after=f"encoder.blocks.{layers[-1]}.attn")
         _add(uniform, even, distance, valid, windows)
@@ -203,8 +204,7 @@ def _batches(clips: Sequence[wspy.Clip], context: wspy.Context) -> Iterator[tupl
     """Spectrograms of some clips, and where each ends, in seconds."""
     for start in range(0, len(clips), BATCH):
         sounds = [context.corpus.audio(clip) for clip in clips[start : start + BATCH]]
-        mels = np.stack([log_mel(sound, context.model.dims.n_mels) for sound in sounds])
-        yield torch.from_numpy(mels), [len(sound) / SAMPLE_RATE for sound in sounds]
+        yield mel_batch(context.model, sounds), [len(sound) / SAMPLE_RATE for sound in sounds]
 
 
 def _causal_test(

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from wspy.audio import log_mel, n_frames
+from wspy.audio import n_frames
 from wspy.model import (
     TokenSequence,
     WordErrors,
     encode,
     forced_tokens,
+    mel_batch,
     patch,
     teacher_force,
     transcribe,
@@ -93,7 +93,7 @@ def _read(
     sounds = [corpus.audio(clip) for clip in batch]
     lengths = [n_frames(len(sound)) for sound in sounds]
     limit = max(_most_tokens(model, texts[clip.id], clip) for clip in batch)
-    mels = torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in sounds])).to(model.device)
+    mels = mel_batch(model, sounds)
     own: list[str] = []
     for name, replacement in replacements.items():
         features = _features(model, mels, site, lengths, replacement)

@@ -11,7 +11,7 @@ import torch
 import wspy
 from wspy.audio import FRAME_S, SAMPLE_RATE, excerpt, log_mel, n_frames, require_window
 from wspy.errors import OutOfRange
-from wspy.model import Transcription, capture, encode, transcribe, word_times
+from wspy.model import Transcription, capture, encode, mel_batch, transcribe, word_times
 from wspy_sae.evaluate import reconstruct
 from wspy_sae.labels import feature_labels
 from wspy_sae.listening import Features, Fired, Label, Span
@@ -96,7 +96,7 @@ def _heard(
 ) -> tuple[Float[torch.Tensor, "frame d_in"], Transcription, tuple[Span, ...]]:
     """The site's activations in the recording's own frames, and what Whisper writes for it."""
     end_s = len(samples) / SAMPLE_RATE
-    mel = torch.from_numpy(log_mel(samples, model.dims.n_mels))[None]
+    mel = mel_batch(model, [samples])
     with torch.inference_mode():
         with capture(model, site) as cache:
             features = encode(model, mel)

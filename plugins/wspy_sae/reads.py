@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wspy.audio import log_mel, n_frames, s_to_frame
-from wspy.model import capture, encode
+from wspy.audio import n_frames, s_to_frame
+from wspy.model import capture, encode, mel_batch
 from wspy_sae.feature import NeuronRead, Reads
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _measure(
         samples = context.corpus.audio(clips[name])
         frames, at = n_frames(len(samples)), s_to_frame(peak_s)
         with torch.inference_mode(), capture(model, [*neurons, site]) as cache:
-            encode(model, torch.from_numpy(log_mel(samples, model.dims.n_mels))[None], stop_after=site)
+            encode(model, mel_batch(model, [samples]), stop_after=site)
         active = torch.stack([cache[neuron][0, :frames].float().cpu() for neuron in neurons])  # layer frame neuron
         sums += active[:, at]
         rest += active.sum(dim=1) - active[:, at]

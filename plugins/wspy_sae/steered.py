@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 import wspy
-from wspy.audio import log_mel, n_frames
+from wspy.audio import n_frames
 from wspy.model import (
     WordErrors,
     capture,
     compare_words,
     encode,
     encode_from,
+    mel_batch,
     patch,
     pooled_wer,
     transcribe,
@@ -82,10 +83,6 @@ def steer(inputs: Steer.Inputs, context: wspy.Context) -> Steer.Result:
     return _result(inputs, context, handle, mode, spread, sounds, actives, steering)
 
 
-def _mels(model: Model, sounds: Sequence[wspy.Sound]) -> Float[Tensor, "batch mel _"]:
-    return torch.from_numpy(np.stack([log_mel(sound.samples, model.dims.n_mels) for sound in sounds])).to(model.device)
-
-
 def _activations(
     model: Model, site: str, sounds: Sequence[wspy.Sound], context: wspy.Context
 ) -> Iterator[Float[Tensor, "frame unit"]]:
@@ -93,7 +90,7 @@ def _activations(
     batches = [sounds[first : first + BATCH] for first in range(0, len(sounds), BATCH)]
     for batch in context.progress.track(batches, "Measuring the site", unit="batches"):
         with torch.inference_mode(), capture(model, site) as cache:
-            encode(model, _mels(model, batch), stop_after=site)
+            encode(model, mel_batch(model, [sound.samples for sound in batch]), stop_after=site)
         for row, sound in enumerate(batch):
             yield cache[site][row, : n_frames(len(sound.samples))].float().cpu()
 
@@ -168,7 +165,7 @@ class _Steering:
     @torch.inference_mode()
     def hear(self, batch: Sequence[wspy.Sound]) -> None:
         """One batch of clips."""
-        mels = _mels(self.model, batch)
+        mels = mel_batch(self.model, [sound.samples for sound in batch])
         with capture(self.model, self.handle.site) as cache:
             features = encode(self.model, mels)
         assert features is not None  # only a pass that stops early gives none

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wspy.audio import SAMPLE_RATE, log_mel, n_frames
+from wspy.audio import SAMPLE_RATE, n_frames
 from wspy.errors import BadActivations
-from wspy.model import capture, encode, plan_frames
+from wspy.model import capture, encode, mel_batch, plan_frames
 from wspy.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ModelSource:
         plans = [plan_frames(self.model, n_frames(len(s))) if self.speed == "condensed" else None for s in sounds]
         for plan in dict.fromkeys(plans):
             some = [i for i, other in enumerate(plans) if other == plan]
-            mels = torch.from_numpy(np.stack([log_mel(sounds[i], self.model.dims.n_mels) for i in some]))
+            mels = mel_batch(self.model, [sounds[i] for i in some])
             with torch.inference_mode(), capture(self.model, self.site) as cache:
                 encode(self.model, mels, self.site, plan)
             for row, i in enumerate(some):

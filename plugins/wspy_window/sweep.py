@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import FRAME_S, SAMPLE_RATE, WINDOW_FRAMES, log_mel, n_frames
+from wspy.audio import FRAME_S, SAMPLE_RATE, WINDOW_FRAMES, n_frames
 from wspy.errors import OutOfRange, WindowTooWide
 from wspy.model import (
     Model,
@@ -22,6 +22,7 @@ from wspy.model import (
     band_bias,
     encode,
     for_heads,
+    mel_batch,
     pooled_wer,
     transcribe_mixed,
     wer_interval,
@@ -121,7 +122,7 @@ def _require_longer(inputs: Window.Inputs, context: wspy.Context) -> None:
 
 def _heard(sounds: Iterator[wspy.Sound], masks: Sequence[Mask], model: Model) -> Iterator[ClipResult]:
     for batch in _batches(sounds, BATCH):
-        mels = torch.from_numpy(np.stack([log_mel(sound.samples, model.dims.n_mels) for sound in batch]))
+        mels = mel_batch(model, [sound.samples for sound in batch])
         spoken = [sound.language if model.is_multilingual else None for sound in batch]
         plain = transcribe_mixed(model, _encoded(model, mels, []), spoken)
         # One language for all transcripts of a clip: a mask shall not make the model change it.

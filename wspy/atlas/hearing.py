@@ -17,7 +17,7 @@ from wspy.model.sites import list_sites, match_sites
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float32
 
     from wspy.corpus import Clip, Corpus
     from wspy.model import FramePlan, Model, ModelReference, TokenSequence
@@ -192,12 +192,12 @@ class _EncoderEar:
     def __call__(self, batch: Sequence[int]) -> Iterator[Heard]:
         import torch
 
-        from wspy.model import capture, encode
+        from wspy.model import capture, encode, mel_batch
 
         heard = {at: self.corpus.audio(self.corpus.clips[at]) for at in batch}
         for plan, some in self._planned(heard):
             with torch.inference_mode(), autocast(self.model), capture(self.model, self.read.sites) as cache:
-                encode(self.model, stacked_mels([heard[at] for at in some], self.model), self.last, plan)
+                encode(self.model, mel_batch(self.model, [heard[at] for at in some]), self.last, plan)
             for i, at in enumerate(some):
                 yield Heard(at, self.read(cache, i, slice(n_frames(len(heard[at])))), [])
 
@@ -214,13 +214,6 @@ class _EncoderEar:
         plans = {at: plan_frames(self.model, n_frames(len(sound))) for at, sound in heard.items()}
         for plan in dict.fromkeys(plans.values()):
             yield plan, [at for at in heard if plans[at] == plan]
-
-
-def stacked_mels(samples: Sequence[Float32[np.ndarray, " sample"]], model: Model) -> Float[torch.Tensor, "batch mel _"]:
-    """The spectrograms of some clips, each padded to 30 s, on the model's device."""
-    import torch
-
-    return torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in samples])).to(model.device)
 
 
 def autocast(model: Model) -> contextlib.AbstractContextManager[object]:
@@ -248,12 +241,12 @@ class _DecoderEar:
         """Text tokens only: the prompt is left out, and so is the end-of-text token."""
         import torch
 
-        from wspy.model import alignment_weights, capture, encode, teacher_force, token_times
+        from wspy.model import alignment_weights, capture, encode, mel_batch, teacher_force, token_times
 
         clips = [self.corpus.clips[at] for at in batch]
         samples = [self.corpus.audio(clip) for clip in clips]
         with torch.inference_mode(), autocast(self.model):
-            features = encode(self.model, stacked_mels(samples, self.model))
+            features = encode(self.model, mel_batch(self.model, samples))
             assert features is not None  # only a pass that stops early gives none
             texts = self._texts(clips, features)
             sequences = [self._sequence(clip, text) for clip, text in zip(clips, texts, strict=True)]

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wspy.audio import log_mel
 from wspy.corpus.align import Aligner, AlignmentFailed, is_english
 from wspy.corpus.alignments import IntervalTable, build
 from wspy.corpus.clips import Alignment, Clip
@@ -383,14 +382,11 @@ class _Texts:
         return self._found.pop(clip.id)
 
     def _transcribe(self, clips: list[Clip]) -> None:
-        import numpy as np
-        import torch
 
-        from wspy.model import load_model
+        from wspy.model import load_model, mel_batch
         from wspy.model.text import transcribe
 
         if not hasattr(self, "_model"):
             self._model = load_model(self._name)
-        mels = np.stack([log_mel(self._corpus.audio(clip), self._model.dims.n_mels) for clip in clips])
-        texts = transcribe(self._model, torch.from_numpy(mels).to(self._model.device))
+        texts = transcribe(self._model, mel_batch(self._model, [self._corpus.audio(clip) for clip in clips]))
         self._found.update((clip.id, found.text) for clip, found in zip(clips, texts, strict=True))

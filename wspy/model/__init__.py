@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wspy.model.load import Model as Model
     from wspy.model.load import load_model as load_model
     from wspy.model.load import pick_device as pick_device
+    from wspy.model.mels import mel_batch as mel_batch
     from wspy.model.padding import padding_features as padding_features
     from wspy.model.random import random_reference as random_reference
     from wspy.model.random import random_weights as random_weights
@@ -71,6 +72,7 @@ _PLACES = {
     "Cache": "hooks",
     "capture": "hooks",
     "encode": "hooks",
+    "mel_batch": "mels",
     "encode_from": "hooks",
     "patch": "hooks",
     "Model": "load",

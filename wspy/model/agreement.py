@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from wspy.audio import log_mel, n_frames
+from wspy.audio import n_frames
 from wspy.errors import InputError
 from wspy.model.condensed import plan_frames
 from wspy.model.hooks import capture, encode
 from wspy.model.load import Model
+from wspy.model.mels import mel_batch
 from wspy.model.sites import Site, match_sites
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _compare(
     planned = [at for at, plan in enumerate(plans) if plan is not None]
     if not planned:
         return 0
-    mels = torch.from_numpy(np.stack([log_mel(batch[at], model.dims.n_mels) for at in planned]))
+    mels = mel_batch(model, [batch[at] for at in planned])
     with capture(model, names) as cache:
         encode(model, mels, stop_after=names[-1])
         exact = [cache[name] for name in names]

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from whisper.model import Whisper
 
-from wspy.audio import WINDOW_SAMPLES, log_mel
+from wspy.audio import WINDOW_SAMPLES
 from wspy.model.hooks import encode
 from wspy.model.load import Model
+from wspy.model.mels import mel_batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -27,7 +28,7 @@ def padding_features(model: Model) -> Float[Tensor, "1 frame d_model"]:
     The tensor is shared, so do not change it.
     """
     if model.whisper not in _known:
-        mel = torch.from_numpy(log_mel(np.zeros(WINDOW_SAMPLES, np.float32), model.dims.n_mels))[None]
+        mel = mel_batch(model, [np.zeros(WINDOW_SAMPLES, np.float32)])
         # An ordinary tensor, even where the caller is in inference mode: others may want to take gradients through it.
         with torch.inference_mode(False), torch.no_grad():
             features = encode(model, mel)
