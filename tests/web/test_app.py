@@ -75,7 +75,9 @@ def test_each_analysis_runs_is_heard_and_drawn(name: str, app: str, page: Page) 
             "a => new Promise((go) => { if (a.readyState) return go(); a.onloadedmetadata = go; a.load(); })"
         )
         assert player.evaluate("a => a.duration") > 0.5
-        moved = "a => new Promise((go) => { a.ontimeupdate = () => a.currentTime > 0 && go(true); a.play(); })"
+        moved = """a => new Promise((go) => {
+            a.ontimeupdate = () => a.currentTime > 0 && go(true); setTimeout(() => go(false), 10_000); a.play();
+        })"""
         assert player.evaluate(moved)
         player.evaluate("a => a.pause()")
     if name in FIGURES:

@@ -107,7 +107,6 @@ def window(model: str, name: str) -> Numbers:
         numbers[f"{place}.lost"] = str(sum(one.n_errors > LOST * one.n_words for one in errors))
         numbers[f"{place}.wer"] = f"{masked.wer:.3f}"
         numbers[f"{place}.interval"] = interval(masked.wer_low, masked.wer_high)
-        numbers[f"{place}.changed"] = percent(masked.changed)
         numbers[f"{place}.text"] = f"{masked.text_wer:.3f}"
     return numbers
 
