@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wspy.atlas.packing import pack_rows, unpack_rows, unzigzag, zigzag
 
 
 @given(st.integers(0, 6), st.integers(0, 600), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
 def test_rows_come_back_together_and_alone(n_rows, n_columns, seed):
     rng = np.random.default_rng(seed)
     shape = (n_rows, n_columns)

@@ -55,6 +55,6 @@ _BIN_OF = _bin_table()
 
 def bins_of(activations: Float32[np.ndarray, "frame unit"]) -> UInt8[np.ndarray, "frame unit"]:
     """The bin of each activation."""
-    leading = np.ascontiguousarray(activations, np.float32).view("u4") >> (32 - _BITS)
-    bins: UInt8[np.ndarray, "frame unit"] = _BIN_OF.take(leading)
-    return bins
+    from wspy.atlas.loops import look_up
+
+    return look_up(np.ascontiguousarray(activations, np.float32).view("u4"), 32 - _BITS, _BIN_OF)

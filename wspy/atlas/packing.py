@@ -33,10 +33,17 @@ def unzigzag(values: Int64[np.ndarray, "*any"]) -> Int64[np.ndarray, "*any"]:
 
 
 def pack_rows(values: Rows) -> tuple[Int64[np.ndarray, " row_plus_one"], UInt8[np.ndarray, " byte"]]:
-    """Where each row begins, and all rows one after the other; from numbers of 0 to 2**63 - 1, the quicker the narrower
-    their type is."""
-    lengths, data = _packed(values)
-    return np.concatenate([np.zeros(1, np.int64), lengths]).cumsum(), data
+    """Where each row begins, and all rows one after the other; from numbers of 0 to 2**63 - 1."""
+    from wspy.atlas.loops import find_widths, write_rows
+
+    values, levels = np.ascontiguousarray(values), np.array(_levels(values.shape[1]))
+    widths = np.zeros((len(values), levels[1:].sum()), np.uint8)
+    find_widths(values, levels, widths)
+    # The topmost level is one number of a byte; below it each level takes the sum of the widths above.
+    offset = np.concatenate([np.zeros(1, np.int64), 1 + widths.sum(axis=1, dtype=np.int64)]).cumsum()
+    data = np.zeros(int(offset[-1]), np.uint8)
+    write_rows(values, widths, levels, offset, data)
+    return offset, data
 
 
 def unpack_rows(offset: Int64[np.ndarray, " row_plus_one"], data: UInt8[np.ndarray, " byte"], n_columns: int) -> Rows:
@@ -60,48 +67,6 @@ def _levels(n_columns: int) -> list[int]:
     while len(levels) < 2 or levels[-1] > 1:
         levels.append(max(-(-levels[-1] // BLOCK), 1))
     return levels
-
-
-def _blocks(values: Rows) -> Int[np.ndarray, "row block eight"]:
-    padding = -values.shape[1] % BLOCK if values.shape[1] else BLOCK
-    padded = np.pad(values, ((0, 0), (0, padding))) if padding else values
-    return padded.reshape(len(values), padded.shape[1] // BLOCK, BLOCK)
-
-
-def _widths(values: Rows) -> Rows:
-    """The bits that the largest of each block needs."""
-    blocks = _blocks(values)
-    ored = blocks[..., 0] | blocks[..., 1]
-    for i in range(2, BLOCK):
-        ored |= blocks[..., i]
-    widths = np.zeros(ored.shape, np.int64)
-    some = np.nonzero(ored)
-    found = ored[some].astype(np.int64)
-    high, low = found >> 32, found & 0xFFFFFFFF
-    # frexp is exact below 2**53, hence in two parts
-    widths[some] = np.where(high > 0, np.frexp(high)[1] + 32, np.frexp(low)[1])
-    return widths
-
-
-def _packed(values: Rows) -> tuple[Int64[np.ndarray, " row"], UInt8[np.ndarray, " byte"]]:
-    levels = [values]
-    for _ in _levels(values.shape[1])[1:]:
-        levels.append(_widths(levels[-1]))
-    # The topmost level is one number of a byte; below it each level takes the sum of the widths above.
-    lengths = 1 + sum(widths.sum(axis=1) for widths in levels[1:])
-    data = np.zeros(int(lengths.sum()), np.uint8)
-    at = np.cumsum(lengths) - lengths
-    data[at] = levels[-1][:, 0]
-    at = at + 1
-    for widths, level in zip(levels[:0:-1], levels[-2::-1], strict=True):
-        some = np.nonzero(widths)
-        width, blocks = widths[some], _blocks(level)[some]
-        place = (at[:, None] + widths.cumsum(axis=1) - widths)[some]
-        for bit in range(int(width.max(initial=0))):
-            used = np.flatnonzero(width > bit)
-            data[place[used] + bit] = np.packbits((blocks[used] >> bit) & 1 != 0, axis=1)[:, 0]
-        at = at + widths.sum(axis=1)
-    return lengths, data
 
 
 def _unpacked(data: UInt8[np.ndarray, " byte"], at: Int64[np.ndarray, " row"], out: Rows) -> Int64[np.ndarray, " row"]:

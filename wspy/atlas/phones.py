@@ -17,7 +17,6 @@ split and merged.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ from wspy.atlas.phone_arrays import (
     LAGS,
     N_RANKS,
     STEP,
-    UNITS_AT_ONCE,
     StoredPhones,
     UnitPhones,
     middle,
@@ -49,8 +47,7 @@ CALIBRATION_FRAMES = 16_384
 """How many frames are enough to calibrate: 5.5 minutes."""
 
 LARGEST = 2.0**16  # a little above the largest float16; sums of 2**27 such frames still fit into 64 bits
-_FRAMES_AT_ONCE = 256  # bounds the memory of intermediate tables, and keeps them in the cache
-_PENDING_FRAMES = 16_384  # counted in one go; also keeps sums of ranks below 2**24, exact in float32
+_PENDING_FRAMES = 16_384  # counted in one go
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class _Pending:
     """Frames that are not counted yet, clip by clip."""
 
     n_frames: int = 0
-    bins: list[UInt8[np.ndarray, "frame unit"]] = field(default_factory=list)
+    bins: list[UInt8[np.ndarray, "unit frame"]] = field(default_factory=list)
     tracks: list[PhoneTrack] = field(default_factory=list)
 
 
@@ -100,11 +97,8 @@ class PhoneStatistics:
         self._histogram = np.zeros((n_units, 2, n_phones, N_BINS), np.uint32)
         self._rank_sums = np.zeros((n_units, N_GROUPS, n_phones), np.int64)
         self._shuffled_rank_sums = np.zeros((n_units, 2, n_phones), np.int64)
-        # Sums that wait to be added: at the first lag, and at each other what it has more than the one before.
-        self._steps = np.zeros((n_phones, len(LAGS), n_units), np.float64)
-        self._step_frames = 0
         self._pending = _Pending()
-        self._buffer: list[tuple[UInt8[np.ndarray, "frame unit"], PhoneTrack]] = []
+        self._buffer: list[tuple[UInt8[np.ndarray, "unit frame"], PhoneTrack]] = []
 
     @property
     def calibrated(self) -> bool:
@@ -123,6 +117,8 @@ class PhoneStatistics:
             ValueError: another number of frames than the track has, or of units.
             BadActivations: a value is not finite, or `LARGEST` or more.
         """
+        from wspy.atlas.loops import add_sums, turned
+
         if activations.shape != (len(track.ids), self.n_units):
             raise ValueError(f"clip {track.clip_id!r}: {activations.shape} activations, {len(track.ids)} frames")
         if not (track.ids >= 0).any():
@@ -131,8 +127,12 @@ class PhoneStatistics:
         if not largest < LARGEST:
             why = f"as large as {largest:.3g}" if np.isfinite(largest) else "NaN or infinite"
             raise BadActivations(track.clip_id, why)
-        self._add_sums(activations, track.ids)
-        bins = bins_of(activations)
+        activations = np.ascontiguousarray(activations)
+        add_sums(activations, track.ids, LAGS, STEP, self._sums)
+        for i, lag in enumerate(LAGS):
+            heard = track.ids[_aligned(track.ids, lag) - lag]
+            self.counts[:, i] += np.bincount(heard, minlength=len(self.phones))
+        bins = turned(bins_of(activations))
         if self.calibration is None:
             self._buffer.append((bins, track))
         else:
@@ -150,7 +150,6 @@ class PhoneStatistics:
 
     def explained(self) -> Float64[np.ndarray, " lag"]:
         """Before calibration, per lag the share of variance between phones (eta squared), mean over units."""
-        self._flush()
         counts = self.counts[:, :, None].astype(np.float64)
         means = self._sums * STEP / np.maximum(counts, 1)
         mean = self._sums.sum(axis=0) * STEP / np.maximum(counts.sum(axis=0), 1)
@@ -168,105 +167,47 @@ class PhoneStatistics:
 
     def _buffered_bins(self, lag: int) -> Int64[np.ndarray, "unit bin"]:
         """How many frames of the buffered clips, aligned at that lag, fall into each bin."""
+        from wspy.atlas.loops import count_bins
+
         marginal = np.zeros((self.n_units, N_BINS), np.int64)
-        kept = [bins[_aligned(track.ids, lag)] for bins, track in self._buffer]
-        if kept:
-            by_unit = np.ascontiguousarray(np.concatenate(kept).T)
-            for unit in range(self.n_units):
-                marginal[unit] = np.bincount(by_unit[unit], minlength=N_BINS)
+        for bins, track in self._buffer:
+            count_bins(bins, _aligned(track.ids, lag), marginal)
         return marginal
 
-    def _add_sums(self, activations: Float32[np.ndarray, "frame unit"], ids: Int16[np.ndarray, " frame"]) -> None:
-        """Sums per phone at all lags: a segment's sum at a lag differs from that at the one before at its two ends."""
-        n_lags = len(LAGS)
-        for start in range(0, len(ids), _FRAMES_AT_ONCE):  # a run that is cut here adds up again
-            some = ids[start : start + _FRAMES_AT_ONCE]
-            first, end = start + LAGS[0], start + len(some) + LAGS[-1]
-            padded = np.zeros((end - first, self.n_units))  # row r is frame r + first
-            low, high = max(first, 0), min(end, len(ids))
-            # Whole numbers below 2**53 in float64: exact, in whatever order.
-            padded[low - first : high - first] = np.rint(activations[low:high] * np.float32(1 / STEP))
-            for at, run in _slices(some):
-                if at >= 0:
-                    steps = self._steps[at]
-                    steps[0] += padded[run].sum(axis=0)
-                    steps[1:] += padded[run.stop : run.stop + n_lags - 1]
-                    steps[1:] -= padded[run.start : run.start + n_lags - 1]
-        for i, lag in enumerate(LAGS):
-            self.counts[:, i] += np.bincount(ids[_aligned(ids, lag) - lag], minlength=len(self.phones))
-        self._step_frames += len(ids)
-        if self._step_frames >= _PENDING_FRAMES:
-            self._flush_sums()
-
-    def _flush_sums(self) -> None:
-        if self._step_frames:
-            self._sums += self._steps.cumsum(axis=1).astype(np.int64)
-            self._steps[:] = 0
-            self._step_frames = 0
-
-    def _add_bins(self, bins: UInt8[np.ndarray, "frame unit"], track: PhoneTrack, lag: int) -> None:
+    def _add_bins(self, bins: UInt8[np.ndarray, "unit frame"], track: PhoneTrack, lag: int) -> None:
         at = _aligned(track.ids, lag)
         if not len(at):
             return
-        pending = self._pending
-        if pending.n_frames + len(at) > _PENDING_FRAMES:
+        if self._pending.n_frames + len(at) > _PENDING_FRAMES:
             self._flush()
-        pending.bins.append(bins[at])
+        pending = self._pending
+        pending.bins.append(bins.take(at, axis=1))
         pending.tracks.append(PhoneTrack(track.ids[at - lag], track.shuffled[at - lag], track.group))
         pending.n_frames += len(at)
 
     def _flush(self) -> None:
-        """Count what waits."""
-        self._flush_sums()
-        if self.calibration is None or not self._pending.n_frames:
+        """Count what waits: many frames at once for each unit, whose tables stay in the cache meanwhile."""
+        pending, self._pending = self._pending, _Pending()
+        if self.calibration is None or not pending.n_frames:
             return
-        pending = self._pending
-        bins = np.concatenate(pending.bins)
+        from wspy.atlas.loops import count_phones
+
         ids = np.concatenate([track.ids for track in pending.tracks]).astype(np.int64)
         shuffled = np.concatenate([track.shuffled for track in pending.tracks]).astype(np.int64)
         group = np.repeat([track.group for track in pending.tracks], [len(track.ids) for track in pending.tracks])
-        pending.n_frames = 0
-        pending.bins.clear()
-        pending.tracks.clear()
-        n_phones = len(self.phones)
-        # In this order the frames of a group's phone are neighbours; in the second, those of a half's shuffled phone.
-        order = np.argsort(group * n_phones + ids, kind="stable")
-        group, ids, shuffled = group[order], ids[order], shuffled[order]
         np.add.at(self.group_counts, (group, ids), 1)
         np.add.at(self.shuffled_counts, (group % 2, shuffled), 1)
-        keys, starts = np.unique(group * n_phones + ids, return_index=True)
-        by_shuffled = np.argsort((group % 2) * n_phones + shuffled, kind="stable")
-        shuffled_keys, shuffled_starts = np.unique(((group % 2) * n_phones + shuffled)[by_shuffled], return_index=True)
-        by_unit = np.ascontiguousarray(bins[order].T)
-        for at in range(0, self.n_units, UNITS_AT_ONCE):
-            some = slice(at, at + UNITS_AT_ONCE)
-            ranks = self._count(some, by_unit[some], (group % 2) * n_phones + ids)
-            # Whole numbers below 2**24 are exact in float32. (Matrix products would be as quick, but not where other
-            # processes keep the cores busy that BLAS waits for.)
-            sums = np.add.reduceat(ranks, starts, axis=1).astype(np.int64)
-            self._rank_sums[some, keys // n_phones, keys % n_phones] += sums
-            sums = np.add.reduceat(ranks.take(by_shuffled, axis=1), shuffled_starts, axis=1).astype(np.int64)
-            self._shuffled_rank_sums[some, shuffled_keys // n_phones, shuffled_keys % n_phones] += sums
-
-    def _count(
-        self, units: slice, bins: UInt8[np.ndarray, "unit frame"], cell: Int64[np.ndarray, " frame"]
-    ) -> Float32[np.ndarray, "unit frame"]:
-        """Count the bins of some units at each frame's half and phone; gives the ranks."""
-        assert self.calibration is not None
-        n_cells = 2 * len(self.phones)
-        histogram = self._histogram[units].reshape(len(bins), n_cells, N_BINS)
-        table = self.calibration.ranks[units].astype(np.float32)
-        ranks = np.empty(bins.shape, np.float32)
-        low, high = int(bins.min()), int(bins.max())
-        width = high - low + 1  # only the bins that occur, which keeps the counting in the cache
-        start = cell * width - low
-        for unit in range(len(bins)):
-            index = bins[unit].astype(np.int64)
-            table[unit].take(index, out=ranks[unit], mode="clip")
-            index += start
-            found = np.bincount(index, minlength=n_cells * width).reshape(-1, width)
-            histogram[unit, :, low : high + 1] += found.astype(np.uint32)
-        return ranks
+        n_phones, flat = len(self.phones), (self.n_units, -1)
+        count_phones(
+            np.concatenate(pending.bins, axis=1),
+            group % 2 * n_phones + ids,
+            group * n_phones + ids,
+            group % 2 * n_phones + shuffled,
+            self.calibration.ranks,
+            self._histogram.reshape(*flat, N_BINS),
+            self._rank_sums.reshape(flat),
+            self._shuffled_rank_sums.reshape(flat),
+        )
 
     def merge(self, other: PhoneStatistics) -> PhoneStatistics:
         """The statistics of the clips of both, over the phones of either: associative, and the same in either order.
@@ -345,11 +286,11 @@ class PhoneStatistics:
         }
         buffer = sorted(self._buffer, key=_digest)
         if buffer:
-            arrays["buffer.length"] = np.array([len(bins) for bins, _ in buffer], np.int64)
+            arrays["buffer.length"] = np.array([len(track.ids) for _, track in buffer], np.int64)
             arrays["buffer.group"] = np.array([track.group for _, track in buffer], np.int64)
             arrays["buffer.ids"] = np.concatenate([track.ids for _, track in buffer])
             arrays["buffer.shuffled"] = np.concatenate([track.shuffled for _, track in buffer])
-            arrays["buffer.bins"] = np.concatenate([bins for bins, _ in buffer])
+            arrays["buffer.bins"] = np.concatenate([bins.T for bins, _ in buffer])
         return arrays
 
     @classmethod
@@ -372,16 +313,16 @@ class PhoneStatistics:
             cuts = np.cumsum(arrays["buffer.length"])[:-1]
             parts = (np.split(arrays[f"buffer.{name}"], cuts) for name in ("bins", "ids", "shuffled"))
             for bins, ids, shuffled, group in zip(*parts, arrays["buffer.group"], strict=True):
-                new._buffer.append((bins, PhoneTrack(ids, shuffled, int(group))))
+                new._buffer.append((np.ascontiguousarray(bins.T), PhoneTrack(ids, shuffled, int(group))))
         return new
 
 
-def _digest(clip: tuple[UInt8[np.ndarray, "frame unit"], PhoneTrack]) -> bytes:
+def _digest(clip: tuple[UInt8[np.ndarray, "unit frame"], PhoneTrack]) -> bytes:
     """A fixed order of clips that does not depend on how they came."""
     bins, track = clip
     digest = hashlib.blake2b(track.group.to_bytes(2, "little"), digest_size=16)
     for array in (track.ids, track.shuffled, bins):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(array.tobytes())
     return digest.digest()
 
 
@@ -398,9 +339,3 @@ def _mid_ranks(counts: Int64[np.ndarray, "unit bin"]) -> UInt8[np.ndarray, "unit
     ranks = (twice_below * (N_RANKS - 1) + total) // (2 * total)  # rounded
     in_bytes: UInt8[np.ndarray, "unit bin"] = ranks.astype(np.uint8)
     return in_bytes
-
-
-def _slices(keys: Int[np.ndarray, " frame"]) -> list[tuple[int, slice]]:
-    """Runs of equal keys, and where they are."""
-    edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
-    return [(int(keys[start]), slice(start, end)) for start, end in itertools.pairwise(edges)]

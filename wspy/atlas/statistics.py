@@ -28,7 +28,9 @@ import numpy as np
 from wspy.errors import BadActivations
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Float64, Int, Int8, UInt64
+    from jaxtyping import Bool, Float32, Float64, Int, Int8, Int64, UInt64
+
+    from wspy.atlas.loops import Places
 
 TOP = 25
 SAMPLES = 2
@@ -40,7 +42,6 @@ OCTAVES = (-8, 8)  # peak heights that get bins of their own: 2**-8 to 2**8
 HISTOGRAM_PER_OCTAVE = 16
 SAMPLER_PER_OCTAVE = 4
 SIGNS = (1, -1)
-SMALLEST_SCALE = np.float32(1e-30)  # below it a trace counts as zero
 EMPTY = np.uint64(2**64 - 1)  # a hash that no clip has: the slot is free
 _OCTAVE_COUNT = OCTAVES[1] - OCTAVES[0]
 
@@ -105,6 +106,10 @@ class Examples:
         for name in self.FIELDS:
             getattr(self, name)[index] = getattr(other, name)
 
+    def places(self) -> Places:
+        """The arrays themselves, for a loop to write into."""
+        return self.value, self.clip, self.frame, self.hash, self.scale, self.trace
+
     def copy(self) -> Examples:
         """The same, with arrays of its own."""
         return Examples(*(getattr(self, name).copy() for name in self.FIELDS))
@@ -127,35 +132,6 @@ class Examples:
     def activations(self) -> Float32[np.ndarray, "*slot trace"]:
         """The traces in the site's own units."""
         return self.trace.astype(np.float32) * (self.scale[..., None] / 127)
-
-
-@dataclass
-class ClipPeaks:
-    """The extreme frames of one clip for every unit, of one sign; values are multiplied by the sign."""
-
-    value: Float32[np.ndarray, " unit"]
-    frame: Int[np.ndarray, " unit"]
-
-
-class Weakest:
-    """Per unit the slot of its top list that goes first: the lowest value, among equal ones the largest hash."""
-
-    def __init__(self, top: Examples) -> None:
-        n_units = len(top.value)
-        self.slot = np.zeros(n_units, np.intp)
-        self.value = np.zeros(n_units, np.float32)
-        self.hash = np.zeros(n_units, np.uint64)
-        self.find(top, np.arange(n_units))
-
-    def find(self, top: Examples, units: Int[np.ndarray, " chosen"]) -> None:
-        """Look again at the lists of some units."""
-        value, key = top.value[units], top.hash[units]
-        lowest = value == value.min(axis=1, keepdims=True)
-        # A hash of 0 stands for "not among the lowest"; adding one keeps real hashes above it, and none is the maximum.
-        ranked = np.where(lowest, np.minimum(key, EMPTY - np.uint64(1)) + np.uint64(1), np.uint64(0))
-        slot = ranked.argmax(axis=1)
-        rows = np.arange(len(units))
-        self.slot[units], self.value[units], self.hash[units] = slot, value[rows, slot], key[rows, slot]
 
 
 @dataclass
@@ -221,9 +197,11 @@ class SiteStatistics:
         n_frames = len(activations)
         if n_frames == 0 or activations.shape[1] != self.n_units:
             raise ValueError(f"clip {clip_id!r}: activations of shape {activations.shape}")
+        from wspy.atlas.loops import keep_peaks, moments, turned
+
+        activations = np.ascontiguousarray(activations)
         # Sums of one clip are exact enough in float64; only sums over clips must not depend on order.
-        total = activations.sum(axis=0, dtype=np.float64)
-        squares = np.einsum("fu,fu->u", activations, activations, dtype=np.float64)
+        total, squares, n_positive, highest, lowest = moments(activations)
         if not np.isfinite(squares).all():
             raise BadActivations(clip_id, "NaN or infinite")
         if (squares + self.sum_of_squares[:, 0] > LARGEST_SUM).any():
@@ -232,44 +210,30 @@ class SiteStatistics:
         self.n_frames += n_frames
         self.sum = _plus(self.sum, _exact(total))
         self.sum_of_squares = _plus(self.sum_of_squares, _exact(squares))
-        self.n_positive += (activations > 0).sum(axis=0)
-        key = clip_hash(clip_id)
-        by_unit = np.ascontiguousarray(activations.T)
-        for sign in SIGNS:
-            frame = by_unit.argmax(axis=1) if sign > 0 else by_unit.argmin(axis=1)
-            peaks = ClipPeaks(sign * by_unit[self._units, frame], frame)
-            np.maximum(self.extreme[sign], peaks.value, out=self.extreme[sign])
-            self.histogram[sign][self._units, _bin_of(peaks.value, HISTOGRAM_PER_OCTAVE)] += 1
-            self._keep_top(sign, by_unit, peaks, clip, key)
-            self._keep_sample(sign, by_unit, peaks, clip, key)
+        self.n_positive += n_positive
+        by_unit = turned(activations)
+        for sign, frames in ((1, highest), (-1, lowest)):
+            peaks = sign * activations[frames, self._units]
+            np.maximum(self.extreme[sign], peaks, out=self.extreme[sign])
+            self.histogram[sign][self._units, _bin_of(peaks, HISTOGRAM_PER_OCTAVE)] += 1
+            keep_peaks(
+                by_unit,
+                peaks,
+                frames,
+                clip,
+                clip_hash(clip_id),
+                self.top[sign].places(),
+                self._weakest[sign],
+                self.samples[sign].places(),
+                _bin_of(peaks, SAMPLER_PER_OCTAVE),
+            )
 
     @functools.cached_property
-    def _weakest(self) -> dict[int, Weakest]:
-        return {sign: Weakest(self.top[sign]) for sign in SIGNS}
+    def _weakest(self) -> dict[int, Int64[np.ndarray, " unit"]]:
+        """Per sign and unit the slot of the top list that goes first."""
+        from wspy.atlas.loops import weakest_slots
 
-    def _keep_top(
-        self, sign: int, by_unit: Float32[np.ndarray, "unit frame"], peaks: ClipPeaks, clip: int, key: np.uint64
-    ) -> None:
-        """Let the clip take the weakest place of each top list where it is stronger."""
-        weakest = self._weakest[sign]
-        better = (peaks.value > weakest.value) | ((peaks.value == weakest.value) & (key < weakest.hash))
-        units = np.flatnonzero(better)
-        if len(units):
-            top = self.top[sign]
-            top[units, weakest.slot[units]] = _examples(by_unit, peaks, units, clip, key)
-            weakest.find(top, units)
-
-    def _keep_sample(
-        self, sign: int, by_unit: Float32[np.ndarray, "unit frame"], peaks: ClipPeaks, clip: int, key: np.uint64
-    ) -> None:
-        """Let the clip take the place with the largest hash of its bin where its own is smaller."""
-        samples = self.samples[sign]
-        bins = _bin_of(peaks.value, SAMPLER_PER_OCTAVE)
-        hashes = samples.hash[self._units, bins]
-        units = np.flatnonzero(key < hashes.max(axis=1))
-        if len(units):
-            slots = hashes[units].argmax(axis=1)
-            samples[units, bins[units], slots] = _examples(by_unit, peaks, units, clip, key)
+        return {sign: weakest_slots(self.top[sign].value, self.top[sign].hash) for sign in SIGNS}
 
     def merge(self, other: SiteStatistics) -> SiteStatistics:
         """The statistics of the clips of both: associative, and the same in either order.
@@ -425,31 +389,3 @@ def _add_samples(samples: Examples, others: Examples) -> None:
         better = others.hash[units, bins, slot] < held.max(axis=1)
         units, bins, slots = units[better], bins[better], held[better].argmax(axis=1)
         samples[units, bins, slots] = others[units, bins, slot]
-
-
-def _examples(
-    by_unit: Float32[np.ndarray, "unit frame"],
-    peaks: ClipPeaks,
-    units: Int[np.ndarray, " chosen"],
-    clip: int,
-    key: np.uint64,
-) -> Examples:
-    """The clip as an example of the chosen units, with their traces."""
-    n_frames = by_unit.shape[1]
-    if n_frames <= TRACE:
-        window = np.zeros((len(units), TRACE), np.float32)
-        window[:, :n_frames] = by_unit[units]
-    else:
-        start = trace_start(peaks.frame[units], n_frames)
-        window = by_unit[units[:, None], start[:, None] + np.arange(TRACE)]
-    scale = np.abs(window).max(axis=1)
-    trace = np.rint(window / np.maximum(scale, SMALLEST_SCALE)[:, None] * 127).astype(np.int8)
-    shape = len(units)
-    return Examples(
-        peaks.value[units],
-        np.full(shape, clip, np.int32),
-        peaks.frame[units].astype(np.int16),
-        np.full(shape, key),
-        scale.astype(np.float32),
-        trace,
-    )
