@@ -179,6 +179,24 @@ def test_stop_after_ends_the_pass(tiny: Model, clips: Tensor, plan: FramePlan) -
         encode(tiny, clips, stop_after="encoder.blocks.9", plan=plan)
 
 
+@pytest.mark.parametrize("n_valid", [N_FRAMES, 0])
+@pytest.mark.parametrize(
+    ("last", "n_frames"), [("attn_ln", None), ("attn.heads", "own"), ("attn", "own"), ("mlp.1", "own")]
+)
+def test_within_the_block_where_a_pass_stops_only_the_clips_own_frames_go_on(
+    tiny: Model, clips: Tensor, n_valid: int, last: str, n_frames: str | None
+) -> None:
+    plan = plan_frames(tiny, n_valid)
+    assert plan is not None
+    mel, site = clips if n_valid else silence(), f"encoder.blocks.1.{last}"
+    through = values(tiny, mel, plan, site)[site]
+    with capture(tiny, ["encoder.blocks.0", site]) as cache:
+        encode(tiny, mel, stop_after=site, plan=plan)
+    assert cache["encoder.blocks.0"].shape[1] == len(plan.frames)
+    assert cache[site].shape[1] == (plan.n_own if n_frames else len(plan.frames))
+    assert torch.allclose(cache[site], through[:, : cache[site].shape[1]], atol=1e-5)
+
+
 def test_patches_act_once_on_the_planned_frames(clips: Tensor) -> None:
     model, shapes = tiny_whisper(seed=6), []  # a fresh model: its reference is computed inside the patch
 

@@ -38,7 +38,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from whisper.model import AudioEncoder, Whisper
+from whisper.model import AudioEncoder, ResidualAttentionBlock, Whisper
 
 from wspy.errors import InputError, OutOfRange
 from wspy.model.attention import ObservedAttention, whole_window
@@ -52,6 +52,7 @@ PLAN_STEP = 25  # frames: clips whose lengths round up to the same multiple shar
 MARGIN = 15  # frames computed beyond the clip; the convolutions alone reach two
 KNOT_GROWTH = 1.12  # each knot is this much farther from the last than that one was from its own
 MAX_KNOT_DISTANCE = 48  # frames
+KNOTS_AT_ONCE = 8
 MAX_SHARE = 0.85  # a plan that computes a larger share of the window saves too little
 LANDMARK_NORM = 2.0  # a frame with this many times the median norm of its layer is a landmark
 MAX_LANDMARK_SHARE = 0.1  # of the window
@@ -76,6 +77,11 @@ class FramePlan:
     def frames(self) -> tuple[int, ...]:
         """The frames that are computed, in this order: the clip's own first."""
         return (*range(self.n_head), *sorted((*self.knots, *self.landmarks)))
+
+    @property
+    def n_own(self) -> int:
+        """How many frames the longest clip of this plan has, and at least one: the head without its margin."""
+        return max(self.n_head - MARGIN, 1)
 
     @property
     def share(self) -> float:
@@ -125,8 +131,14 @@ def _knots(n_head: int, n_window: int, landmarks: set[int]) -> Iterator[int]:
 # --- the pass ---------------------------------------------------------------------------------------------
 
 
-def run_condensed(whisper: Whisper, mel: Float[Tensor, "batch mel 2*frame"], plan: FramePlan) -> Tensor:
+def run_condensed(
+    whisper: Whisper, mel: Float[Tensor, "batch mel 2*frame"], plan: FramePlan, last_block: int | None = None
+) -> Tensor:
     """openai-whisper's encoder over the plan's frames. `encode` calls it; hooks see `[batch planned_frame ...]`.
+
+    Args:
+        last_block: The pass ends within this block. What it makes of padding nobody hears, so once all frames have
+            given their keys and values, only the clip's own go on.
 
     Returns:
         `[batch planned_frame d_model]`.
@@ -154,10 +166,19 @@ def run_condensed(whisper: Whisper, mel: Float[Tensor, "batch mel 2*frame"], pla
     x = F.gelu(encoder.conv2(x)).transpose(1, 2)[:, rows]
     x = (x + encoder.positional_embedding[frames]).to(x.dtype)
     with _completed(whisper, plan):
-        for block in encoder.blocks:
-            x = block(x)
+        for index, block in enumerate(encoder.blocks):
+            x = _own_frames(block, x, plan) if index == last_block else block(x)
         features: Tensor = encoder.ln_post(x)
     return features
+
+
+def _own_frames(block: ResidualAttentionBlock, x: Tensor, plan: FramePlan) -> Tensor:
+    """What a block makes of the clip's own frames, which listen to all that are planned."""
+    normed = block.attn_ln(x)
+    own = slice(plan.n_own)
+    x = x[:, own] + block.attn(normed[:, own], normed)[0]
+    x = x + block.mlp(block.mlp_ln(x))
+    return x
 
 
 @contextmanager
@@ -184,7 +205,7 @@ class _Completion:
         self.knot_places = torch.tensor([place[frame] for frame in self.knots.tolist()], device=device)
         self.landmarks = torch.tensor(plan.landmarks, dtype=torch.long, device=device) - plan.n_head
         self.landmark_places = torch.tensor([place[frame] for frame in plan.landmarks], dtype=torch.long, device=device)
-        self.weights = _interpolation(plan).to(device)  # [frame knot]
+        self.stretches = [(frames, knots, weights.to(device)) for frames, knots, weights in _interpolation(plan)]
         self.rooms: dict[str, Tensor] = {}
 
     def complete(self, attention: ObservedAttention, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,11 +221,13 @@ class _Completion:
         reference = reference.to(computed.dtype)
         n_head = self.plan.n_head
         change = computed[:, self.knot_places] - reference[self.knots]
-        weights = self.weights.to(computed.dtype).expand(len(computed), -1, -1)
         whole = self._room(computed, role)
         whole[:, :n_head] = computed[:, :n_head]
         padding = whole[:, n_head:]
-        padding.copy_(reference[n_head:]).baddbmm_(weights, change)
+        padding.copy_(reference[n_head:])
+        for frames, knots, weights in self.stretches:
+            shares = weights.to(computed.dtype).expand(len(computed), -1, -1)
+            padding[:, frames].baddbmm_(shares, change[:, knots])
         padding[:, self.landmarks] = computed[:, self.landmark_places]
         return whole
 
@@ -219,18 +242,30 @@ class _Completion:
 
 
 @functools.lru_cache(maxsize=16)
-def _interpolation(plan: FramePlan) -> Float[Tensor, "frame knot"]:
-    """For each frame beyond the head the weights of the knots around it; the head's last frame is the first knot."""
+def _interpolation(plan: FramePlan) -> list[tuple[slice, slice, Float[Tensor, "frame knot"]]]:
+    """For each frame beyond the head the weights of the knots around it; the head's last frame is the first knot.
+
+    Returns:
+        Stretch by stretch its frames beyond the head, its knots, and their weights: one table of all would be zeros
+        nearly everywhere.
+    """
     knots = [plan.n_head - 1, *plan.knots]
-    with torch.inference_mode(False):
-        weights = torch.zeros(plan.n_window - plan.n_head, len(knots))
-        for at, (left, right) in enumerate(pairwise(knots)):
-            frames = torch.arange(left + 1, right + 1)
-            share = (frames - left) / (right - left)
-            weights[frames - plan.n_head, at] = 1 - share
-            weights[frames - plan.n_head, at + 1] = share
-        weights[knots[-1] + 1 - plan.n_head :, -1] = 1  # landmarks at the very end, which are overwritten
-    return weights
+    stretches = []
+    for first in range(0, len(knots) - 1, KNOTS_AT_ONCE):
+        some = knots[first : first + KNOTS_AT_ONCE + 1]
+        start = some[0] + 1
+        end = some[-1] + 1 if some[-1] < knots[-1] else plan.n_window
+        with torch.inference_mode(False):
+            weights = torch.zeros(end - start, len(some))
+            for at, (left, right) in enumerate(pairwise(some)):
+                frames = torch.arange(left + 1, right + 1)
+                share = (frames - left) / (right - left)
+                weights[frames - start, at] = 1 - share
+                weights[frames - start, at + 1] = share
+            weights[some[-1] + 1 - start :, -1] = 1  # landmarks at the very end, which are overwritten
+        beyond = slice(start - plan.n_head, end - plan.n_head)
+        stretches.append((beyond, slice(first, first + len(some)), weights))
+    return stretches
 
 
 # --- the reference ----------------------------------------------------------------------------------------

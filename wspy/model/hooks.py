@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -113,8 +114,9 @@ def encode(
         stop_after: end the pass as soon as this encoder site has been computed, and return None: what lies deeper
             costs nothing. Captures and patches up to and including the site have run.
         plan: from `plan_frames`: compute only these frames. Then every frame axis but that of an attention pattern's
-            keys has as many frames as the plan (the convolutions': the clip, its margin and two more), beginning with
-            the clip's own. The decoder wants all frames, so this is not for it. None computes the whole window.
+            keys has as many frames as the plan (the convolutions': the clip, its margin and two more; from the queries
+            of the block within which the pass stops on: the clip's own), beginning with the clip's own. The decoder
+            wants all frames, so this is not for it. None computes the whole window.
 
     Raises:
         BadShape: not `[batch n_mels 3000]`.
@@ -133,13 +135,19 @@ def encode(
 
     with contextlib.ExitStack() as hooks, contextlib.suppress(_Stopped):
         _hook(hooks, _module(whisper, stop_after), _Stop())  # registered last, so it runs last
-        _run_encoder(whisper, mel, plan)
+        _run_encoder(whisper, mel, plan, _block_around(stop_after))
     return None
 
 
-def _run_encoder(whisper: Whisper, mel: Tensor, plan: FramePlan | None) -> Tensor:
-    features: Tensor = whisper.encoder(mel) if plan is None else run_condensed(whisper, mel, plan)
+def _run_encoder(whisper: Whisper, mel: Tensor, plan: FramePlan | None, last_block: int | None = None) -> Tensor:
+    features: Tensor = whisper.encoder(mel) if plan is None else run_condensed(whisper, mel, plan, last_block)
     return features
+
+
+def _block_around(site: str) -> int | None:
+    """The encoder block that a site lies within."""
+    found = re.match(r"encoder\.blocks\.(\d+)\.", site)
+    return int(found[1]) if found else None
 
 
 def encode_from(
