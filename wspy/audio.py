@@ -36,7 +36,7 @@ from wspy.files import atomic_path
 
 if TYPE_CHECKING:
     import soundfile
-    from jaxtyping import Float32, Int16
+    from jaxtyping import Float32, Int, Int16
 
 SAMPLE_RATE = 16_000  # samples per second
 HOP_SAMPLES = 160  # one mel frame
@@ -395,7 +395,8 @@ def log_mel(
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(frames.astype(np.float64) * _hann(), axis=1)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    mel = np.log10(np.maximum(_mel_filters(n_mels) @ power.T, 1e-10))
+    bins, weights, starts = _mel_filters(n_mels)
+    mel = np.log10(np.maximum(np.add.reduceat(power[:, bins] * weights, starts, axis=1).T, 1e-10))
     floor = max(float(mel.max()) - 8.0, -10.0)
     out = np.full((n_mels, n_total), (floor + 4.0) / 4.0, np.float32)
     out[:, :n_own] = (np.maximum(mel, floor) + 4.0) / 4.0
@@ -408,14 +409,21 @@ def _hann() -> Float32[np.ndarray, "sample"]:
 
 
 @functools.cache
-def _mel_filters(n_mels: int) -> Float32[np.ndarray, "mel bin"]:
-    """Whisper's own filters, read from its package without importing it (which would import torch)."""
+def _mel_filters(
+    n_mels: int,
+) -> tuple[Int[np.ndarray, " pair"], Float32[np.ndarray, " pair"], Int[np.ndarray, " mel"]]:
+    """Whisper's own filters, read from its package without importing it (which would import torch).
+
+    Few bins belong to a band. So instead of a matrix, whose product would leave BLAS' threads waiting for more on cores
+    that the model needs next: the bins of all bands one after the other, their weights, and where each band begins.
+    """
     spec = importlib.util.find_spec("whisper")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("openai-whisper is not installed")
     with np.load(Path(spec.origin).parent / "assets" / "mel_filters.npz", allow_pickle=False) as filters:
-        found: Float32[np.ndarray, "mel bin"] = filters[f"mel_{n_mels}"].astype(np.float32)
-    return found
+        matrix = filters[f"mel_{n_mels}"].astype(np.float32)
+    bands, bins = np.nonzero(matrix)
+    return bins, matrix[bands, bins], np.searchsorted(bands, np.arange(n_mels))
 
 
 # --- writing and listening --------------------------------------------------------------------------------
