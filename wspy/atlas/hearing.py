@@ -206,14 +206,16 @@ class _EncoderEar:
     ) -> Iterator[tuple[FramePlan | None, list[int]]]:
         """The clips of a batch by the frames that are computed for them: at `exact` speed, and where there is too
         little padding to save, the whole window."""
-        if self.speed == "exact":
-            yield None, list(heard)
-            return
-        from wspy.model import plan_frames
+        from wspy.model import plan_frames, windows_at_once
 
-        plans = {at: plan_frames(self.model, n_frames(len(sound))) for at, sound in heard.items()}
+        plans: dict[int, FramePlan | None] = dict.fromkeys(heard)
+        if self.speed == "condensed":
+            plans = {at: plan_frames(self.model, n_frames(len(sound))) for at, sound in heard.items()}
         for plan in dict.fromkeys(plans.values()):
-            yield plan, [at for at in heard if plans[at] == plan]
+            some = [at for at in heard if plans[at] == plan]
+            n = len(some) if plan else windows_at_once(self.model)
+            for first in range(0, len(some), n):
+                yield plan, some[first : first + n]
 
 
 def autocast(model: Model) -> contextlib.AbstractContextManager[object]:

@@ -25,7 +25,11 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True, nogil=True)(function))
+    try:
+        compiled = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to keep it: neither beside this file nor in the user's cache
+        compiled = numba.njit(nogil=True)(function)
+    return cast("_Function", compiled)
 
 
 # --- one clip ---------------------------------------------------------------------------------------------

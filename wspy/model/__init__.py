@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wspy.model.hooks import encode as encode
     from wspy.model.hooks import encode_from as encode_from
     from wspy.model.hooks import patch as patch
+    from wspy.model.hooks import windows_at_once as windows_at_once
     from wspy.model.load import Model as Model
     from wspy.model.load import load_model as load_model
     from wspy.model.load import pick_device as pick_device
@@ -75,6 +76,7 @@ _PLACES = {
     "mel_batch": "mels",
     "encode_from": "hooks",
     "patch": "hooks",
+    "windows_at_once": "hooks",
     "Model": "load",
     "load_model": "load",
     "pick_device": "load",

@@ -139,6 +139,19 @@ def encode(
     return None
 
 
+def windows_at_once(model: Model | Whisper) -> int:
+    """How many whole windows the encoder best takes at once, where there are many and no memory is short.
+
+    On a CPU so few that the widest table of a pass, the neurons of one layer, stays below 32 MiB. From there on the C
+    library maps fresh memory for every table, page by page, and larger batches save less than that costs.
+    """
+    whisper = _whisper(model)
+    if whisper.device.type != "cpu":
+        return 16
+    dims = _dims(whisper)
+    return max(2**25 // (4 * dims.n_audio_ctx * dims.d_mlp), 1)
+
+
 def _run_encoder(whisper: Whisper, mel: Tensor, plan: FramePlan | None, last_block: int | None = None) -> Tensor:
     features: Tensor = whisper.encoder(mel) if plan is None else run_condensed(whisper, mel, plan, last_block)
     return features
