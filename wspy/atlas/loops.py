@@ -106,6 +106,7 @@ def keep_peaks(
     by_unit: Float32[np.ndarray, "unit frame"],
     peaks: Float32[np.ndarray, " unit"],
     frames: Int64[np.ndarray, " unit"],
+    starts: Int64[np.ndarray, " unit"],
     clip: int,
     key: np.uint64,
     top: Places,
@@ -118,13 +119,14 @@ def keep_peaks(
 
     Args:
         peaks: Times the sign.
+        starts: The first frames of the traces around them.
         weakest: `weakest_slots` of `top`; kept up to date.
     """
     for unit in range(len(by_unit)):
-        values, peak, frame = by_unit[unit], peaks[unit], frames[unit]
+        values, peak, frame, start = by_unit[unit], peaks[unit], frames[unit], starts[unit]
         slot = weakest[unit]
         if peak > top[0][unit, slot] or (peak == top[0][unit, slot] and key < top[3][unit, slot]):
-            _put(_row(top, unit), slot, values, peak, frame, clip, key)
+            _put(_row(top, unit), slot, values, start, peak, frame, clip, key)
             weakest[unit] = weakest_of(top[0][unit], top[3][unit])
         at = sample_bins[unit]
         keys = samples[3][unit, at]
@@ -134,7 +136,7 @@ def keep_peaks(
                 slot = other
         if key < keys[slot]:
             row = _row(samples, unit)
-            _put(_row(row, at), slot, values, peak, frame, clip, key)
+            _put(_row(row, at), slot, values, start, peak, frame, clip, key)
 
 
 @_compiled
@@ -147,16 +149,16 @@ def _put(
     places: Places,
     slot: int,
     values: Float32[np.ndarray, " frame"],
+    start: int,
     peak: float,
     frame: int,
     clip: int,
     key: np.uint64,
 ) -> None:
-    """The clip as an example in a slot, with the trace around its peak: in the middle, where the clip's ends allow."""
+    """The clip as an example in a slot, with the trace around its peak."""
     value_of, clip_of, frame_of, hash_of, scale_of, trace_of = places
     value_of[slot], clip_of[slot], frame_of[slot], hash_of[slot] = peak, clip, frame, key
     trace = trace_of[slot]
-    start = max(min(frame - len(trace) // 2, len(values) - len(trace)), 0)
     n = min(len(trace), len(values))
     scale = np.float32(0)
     for i in range(start, start + n):
@@ -206,7 +208,7 @@ def look_up(bits: UInt32[np.ndarray, "frame unit"], shift: int, table: UInt8[np.
 
 @_compiled
 def count_bins(
-    bins: UInt8[np.ndarray, "unit frame"], frames: Int[np.ndarray, " chosen"], counts: Int64[np.ndarray, "unit bin"]
+    bins: UInt8[np.ndarray, "unit frame"], frames: Int64[np.ndarray, " chosen"], counts: Int64[np.ndarray, "unit bin"]
 ) -> None:
     """Count the bins of each unit at some frames."""
     for unit in range(len(bins)):
@@ -217,21 +219,22 @@ def count_bins(
 @_compiled
 def count_phones(
     bins: UInt8[np.ndarray, "unit frame"],
-    cell: Int64[np.ndarray, " frame"],
-    group_cell: Int64[np.ndarray, " frame"],
-    shuffled_cell: Int64[np.ndarray, " frame"],
+    frames: Int64[np.ndarray, " chosen"],
+    cell: Int64[np.ndarray, " chosen"],
+    group_cell: Int64[np.ndarray, " chosen"],
+    shuffled_cell: Int64[np.ndarray, " chosen"],
     ranks: UInt8[np.ndarray, "unit bin"],
     histogram: UInt32[np.ndarray, "unit cell bin"],
     rank_sums: Int64[np.ndarray, "unit group_cell"],
     shuffled_rank_sums: Int64[np.ndarray, "unit shuffled_cell"],
 ) -> None:
-    """Count each unit's frames by their bins in the cells of their phones, and add up the ranks of the bins."""
+    """Count some frames of each unit by their bins in the cells of their phones, and add up the ranks of the bins."""
     for unit in range(len(bins)):
-        for frame in range(bins.shape[1]):
-            found = bins[unit, frame]
-            histogram[unit, cell[frame], found] += 1
-            rank_sums[unit, group_cell[frame]] += ranks[unit, found]
-            shuffled_rank_sums[unit, shuffled_cell[frame]] += ranks[unit, found]
+        for i in range(len(frames)):
+            found = bins[unit, frames[i]]
+            histogram[unit, cell[i], found] += 1
+            rank_sums[unit, group_cell[i]] += ranks[unit, found]
+            shuffled_rank_sums[unit, shuffled_cell[i]] += ranks[unit, found]
 
 
 # --- packing (see `packing`) ------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,10 @@ CALIBRATION_FRAMES = 16_384
 """How many frames are enough to calibrate: 5.5 minutes."""
 
 LARGEST = 2.0**16  # a little above the largest float16; sums of 2**27 such frames still fit into 64 bits
-_PENDING_FRAMES = 16_384  # counted in one go
+_WAITING_FRAMES = 16_384  # so many are counted in one go
+_TABLE_FRAMES = (
+    _WAITING_FRAMES + 1_600
+)  # a window more; and no power of two, at which rows would share lines of a cache
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,44 @@ class Calibration:
         return hash((self.lag, self.ranks.tobytes()))
 
 
-@dataclass
-class _Pending:
-    """Frames that are not counted yet, clip by clip."""
+class _Waiting:
+    """Clips that are not counted yet, their bins side by side in one table.
 
-    n_frames: int = 0
-    bins: list[UInt8[np.ndarray, "unit frame"]] = field(default_factory=list)
-    tracks: list[PhoneTrack] = field(default_factory=list)
+    In arrays of their own they would lie scattered between the large ones of the model, whose memory could then not be
+    used again.
+    """
+
+    def __init__(self, n_units: int) -> None:
+        self.n_frames = 0
+        self.tracks: list[PhoneTrack] = []
+        self.table: UInt8[np.ndarray, "unit frame"] = np.empty((n_units, 0), np.uint8)
+        """Its first `n_frames` columns are taken."""
+
+    def add(self, bins: UInt8[np.ndarray, "unit frame"], track: PhoneTrack) -> None:
+        end = self.n_frames + len(track.ids)
+        if end > self.table.shape[1]:
+            larger = np.empty((len(self.table), max(_TABLE_FRAMES, 2 * end)), np.uint8)
+            larger[:, : self.n_frames] = self.table[:, : self.n_frames]
+            self.table = larger
+        self.table[:, self.n_frames : end] = bins
+        self.tracks.append(track)
+        self.n_frames = end
+
+    def clips(self) -> Iterator[tuple[slice, PhoneTrack]]:
+        """Each clip's columns and its phones."""
+        start = 0
+        for track in self.tracks:
+            yield slice(start, start + len(track.ids)), track
+            start += len(track.ids)
+
+    def aligned(self, lag: int) -> Int64[np.ndarray, " kept"]:
+        """The columns at which, `lag` frames before, a phone is heard."""
+        columns = [columns.start + _aligned(track.ids, lag) for columns, track in self.clips()]
+        return np.concatenate(columns) if columns else np.zeros(0, np.int64)
+
+    def clear(self) -> None:
+        self.n_frames = 0
+        self.tracks.clear()
 
 
 class PhoneStatistics:
@@ -97,8 +131,7 @@ class PhoneStatistics:
         self._histogram = np.zeros((n_units, 2, n_phones, N_BINS), np.uint32)
         self._rank_sums = np.zeros((n_units, N_GROUPS, n_phones), np.int64)
         self._shuffled_rank_sums = np.zeros((n_units, 2, n_phones), np.int64)
-        self._pending = _Pending()
-        self._buffer: list[tuple[UInt8[np.ndarray, "unit frame"], PhoneTrack]] = []
+        self._waiting = _Waiting(n_units)
 
     @property
     def calibrated(self) -> bool:
@@ -108,7 +141,7 @@ class PhoneStatistics:
     @property
     def n_calibration_frames(self) -> int:
         """The aligned frames that wait for `calibrate`; `CALIBRATION_FRAMES` are enough."""
-        return sum(int((track.ids >= 0).sum()) for _, track in self._buffer)
+        return sum(int((track.ids >= 0).sum()) for track in self._waiting.tracks)
 
     def update(self, activations: Float32[np.ndarray, "frame unit"], track: PhoneTrack) -> None:
         """Take in one clip: its activations over valid frames only, and their phones.
@@ -132,20 +165,16 @@ class PhoneStatistics:
         for i, lag in enumerate(LAGS):
             heard = track.ids[_aligned(track.ids, lag) - lag]
             self.counts[:, i] += np.bincount(heard, minlength=len(self.phones))
-        bins = turned(bins_of(activations))
-        if self.calibration is None:
-            self._buffer.append((bins, track))
-        else:
-            self._add_bins(bins, track, self.calibration.lag)
+        self._waiting.add(turned(bins_of(activations)), track)
+        if self._waiting.n_frames >= _WAITING_FRAMES:
+            self._flush()
 
     def calibrate(self) -> Calibration:
         """Find the lag and the ranks on the clips so far, count these clips, and count at once from now on."""
         if self.calibration is None:
             lag = LAGS[int(np.argmax(self.explained()))]
-            self.calibration = Calibration(lag, _mid_ranks(self._buffered_bins(lag)))
-            buffer, self._buffer = self._buffer, []
-            for bins, track in buffer:
-                self._add_bins(bins, track, lag)
+            self.calibration = Calibration(lag, _mid_ranks(self._waiting_bins(lag)))
+            self._flush()
         return self.calibration
 
     def explained(self) -> Float64[np.ndarray, " lag"]:
@@ -155,7 +184,7 @@ class PhoneStatistics:
         mean = self._sums.sum(axis=0) * STEP / np.maximum(counts.sum(axis=0), 1)
         between = (counts * (means - mean) ** 2).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
         # The variance within bins is lost, which all lags share.
-        marginal = self._buffered_bins(0)
+        marginal = self._waiting_bins(0)
         edges = bin_edges().astype(np.float64)
         centres = (edges[1:] + edges[:-1]) / 2
         n = np.maximum(marginal.sum(axis=1), 1)
@@ -165,41 +194,33 @@ class PhoneStatistics:
         )
         return shares
 
-    def _buffered_bins(self, lag: int) -> Int64[np.ndarray, "unit bin"]:
-        """How many frames of the buffered clips, aligned at that lag, fall into each bin."""
+    def _waiting_bins(self, lag: int) -> Int64[np.ndarray, "unit bin"]:
+        """How many frames of the waiting clips, aligned at that lag, fall into each bin."""
         from wspy.atlas.loops import count_bins
 
         marginal = np.zeros((self.n_units, N_BINS), np.int64)
-        for bins, track in self._buffer:
-            count_bins(bins, _aligned(track.ids, lag), marginal)
+        count_bins(self._waiting.table, self._waiting.aligned(lag), marginal)
         return marginal
-
-    def _add_bins(self, bins: UInt8[np.ndarray, "unit frame"], track: PhoneTrack, lag: int) -> None:
-        at = _aligned(track.ids, lag)
-        if not len(at):
-            return
-        if self._pending.n_frames + len(at) > _PENDING_FRAMES:
-            self._flush()
-        pending = self._pending
-        pending.bins.append(bins.take(at, axis=1))
-        pending.tracks.append(PhoneTrack(track.ids[at - lag], track.shuffled[at - lag], track.group))
-        pending.n_frames += len(at)
 
     def _flush(self) -> None:
         """Count what waits: many frames at once for each unit, whose tables stay in the cache meanwhile."""
-        pending, self._pending = self._pending, _Pending()
-        if self.calibration is None or not pending.n_frames:
+        if self.calibration is None or not self._waiting.tracks:
             return
         from wspy.atlas.loops import count_phones
 
-        ids = np.concatenate([track.ids for track in pending.tracks]).astype(np.int64)
-        shuffled = np.concatenate([track.shuffled for track in pending.tracks]).astype(np.int64)
-        group = np.repeat([track.group for track in pending.tracks], [len(track.ids) for track in pending.tracks])
+        lag, tracks = self.calibration.lag, self._waiting.tracks
+        heard = [_aligned(track.ids, lag) - lag for track in tracks]
+        ids = np.concatenate([track.ids[at] for track, at in zip(tracks, heard, strict=True)]).astype(np.int64)
+        shuffled = np.concatenate([track.shuffled[at] for track, at in zip(tracks, heard, strict=True)]).astype(
+            np.int64
+        )
+        group = np.repeat([track.group for track in tracks], [len(at) for at in heard])
         np.add.at(self.group_counts, (group, ids), 1)
         np.add.at(self.shuffled_counts, (group % 2, shuffled), 1)
         n_phones, flat = len(self.phones), (self.n_units, -1)
         count_phones(
-            np.concatenate(pending.bins, axis=1),
+            self._waiting.table,
+            self._waiting.aligned(lag),
             group % 2 * n_phones + ids,
             group * n_phones + ids,
             group % 2 * n_phones + shuffled,
@@ -208,6 +229,7 @@ class PhoneStatistics:
             self._rank_sums.reshape(flat),
             self._shuffled_rank_sums.reshape(flat),
         )
+        self._waiting.clear()
 
     def merge(self, other: PhoneStatistics) -> PhoneStatistics:
         """The statistics of the clips of both, over the phones of either: associative, and the same in either order.
@@ -242,12 +264,10 @@ class PhoneStatistics:
         else:
             self._histogram[:, :, place] += other._histogram
         renamed = np.append(place, -1).astype(np.int16)  # -1 stays -1
-        for bins, track in other._buffer:
+        for columns, track in other._waiting.clips():
             mine = PhoneTrack(renamed[track.ids], renamed[track.shuffled], track.group, track.clip_id)
-            if self.calibration is None:
-                self._buffer.append((bins, mine))
-            else:
-                self._add_bins(bins, mine, self.calibration.lag)
+            self._waiting.add(other._waiting.table[:, columns], mine)
+        self._flush()
 
     def units(self) -> UnitPhones:
         """The statistics of all units."""
@@ -284,13 +304,14 @@ class PhoneStatistics:
             **packed("rank_excess", zigzag(self._rank_sums - middle(self.group_counts))),
             **packed("sums", zigzag(np.moveaxis(self._sums, -1, 0))),
         }
-        buffer = sorted(self._buffer, key=_digest)
-        if buffer:
-            arrays["buffer.length"] = np.array([len(track.ids) for _, track in buffer], np.int64)
-            arrays["buffer.group"] = np.array([track.group for _, track in buffer], np.int64)
-            arrays["buffer.ids"] = np.concatenate([track.ids for _, track in buffer])
-            arrays["buffer.shuffled"] = np.concatenate([track.shuffled for _, track in buffer])
-            arrays["buffer.bins"] = np.concatenate([bins.T for bins, _ in buffer])
+        waiting = [(self._waiting.table[:, columns].T, track) for columns, track in self._waiting.clips()]
+        waiting.sort(key=_digest)
+        if waiting:
+            arrays["buffer.length"] = np.array([len(bins) for bins, _ in waiting], np.int64)
+            arrays["buffer.group"] = np.array([track.group for _, track in waiting], np.int64)
+            arrays["buffer.ids"] = np.concatenate([track.ids for _, track in waiting])
+            arrays["buffer.shuffled"] = np.concatenate([track.shuffled for _, track in waiting])
+            arrays["buffer.bins"] = np.concatenate([bins for bins, _ in waiting])
         return arrays
 
     @classmethod
@@ -313,11 +334,11 @@ class PhoneStatistics:
             cuts = np.cumsum(arrays["buffer.length"])[:-1]
             parts = (np.split(arrays[f"buffer.{name}"], cuts) for name in ("bins", "ids", "shuffled"))
             for bins, ids, shuffled, group in zip(*parts, arrays["buffer.group"], strict=True):
-                new._buffer.append((np.ascontiguousarray(bins.T), PhoneTrack(ids, shuffled, int(group))))
+                new._waiting.add(bins.T, PhoneTrack(ids, shuffled, int(group)))
         return new
 
 
-def _digest(clip: tuple[UInt8[np.ndarray, "unit frame"], PhoneTrack]) -> bytes:
+def _digest(clip: tuple[UInt8[np.ndarray, "frame unit"], PhoneTrack]) -> bytes:
     """A fixed order of clips that does not depend on how they came."""
     bins, track = clip
     digest = hashlib.blake2b(track.group.to_bytes(2, "little"), digest_size=16)

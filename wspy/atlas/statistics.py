@@ -220,6 +220,7 @@ class SiteStatistics:
                 by_unit,
                 peaks,
                 frames,
+                trace_start(frames, n_frames),
                 clip,
                 clip_hash(clip_id),
                 self.top[sign].places(),
