@@ -95,14 +95,13 @@ def pass_rows(model: Model, corpus: Corpus) -> list[Row]:
     """The pass reads sounds, makes spectrograms, runs the encoder and gathers all statistics of all its neurons, phones
     included; the bare encoder gets finished spectrograms."""
     import numpy as np
-    import torch
     from whisper.model import disable_sdpa
 
     from wspy.atlas import find_probes
-    from wspy.audio import log_mel
+    from wspy.model import mel_batch
 
     sites = [probe.name for probe in find_probes(["encoder.blocks.*.mlp.1"], model.reference)]
-    mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip), model.dims.n_mels)) for clip in corpus.clips])
+    mels = mel_batch(model, [corpus.audio(clip) for clip in corpus.clips])
     times = taking_turns(
         {
             "bare": lambda: hear_bare(model, mels),

@@ -57,12 +57,9 @@ class Spent:
 def sweep_rows(model: Model, demo: Corpus, n_clips: int) -> list[Row]:
     """`wspy analyze window` as a user runs it, less the time in which the decoder writes: that depends on what it
     writes, and a narrow window makes it repeat itself. Left are spectrograms, masked passes and word errors."""
-    import torch
-
     import wspy
-    from wspy.audio import log_mel
     from wspy.corpus import Corpus
-    from wspy.model import transcribe_mixed
+    from wspy.model import mel_batch, transcribe_mixed
     from wspy_window import SWEEP
 
     decoding, whole, plain = Spent(), Spent(), Spent()
@@ -73,7 +70,7 @@ def sweep_rows(model: Model, demo: Corpus, n_clips: int) -> list[Row]:
 
     corpus = Corpus.in_memory("bench", ((demo.audio(clip), clip, None) for clip in demo.clips[:n_clips]))
     n_plain = min(PLAIN_CLIPS, n_clips)
-    mels = torch.stack([torch.from_numpy(log_mel(corpus.audio(clip))) for clip in corpus.clips[:n_plain]])
+    mels = mel_batch(model, [corpus.audio(clip) for clip in corpus.clips[:n_plain]])
     with plain.counting():
         bare_seconds(model, mels)
     with mock.patch("wspy_window.sweep.transcribe_mixed", transcribe), whole.counting():

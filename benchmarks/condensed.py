@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 import wspy
-from wspy.audio import SAMPLE_RATE, load_audio, log_mel, n_frames
-from wspy.model import Agreement, FramePlan, Model, encode, match_sites, measure_agreement, plan_frames
+from wspy.audio import SAMPLE_RATE, load_audio, n_frames
+from wspy.model import Agreement, FramePlan, Model, encode, match_sites, measure_agreement, mel_batch, plan_frames
 
 SITES = "encoder.blocks.*.mlp.1"
 BATCH_CLIPS = 8
@@ -65,7 +65,7 @@ def spread(agreement: Agreement) -> str:
 
 def speedup(model: Model, clips: list[np.ndarray], plan: FramePlan, repeats: int, clock: Callable[[], float]) -> float:
     """How many times as fast the condensed pass over a batch is."""
-    mels = torch.from_numpy(np.stack([log_mel(clip, model.dims.n_mels) for clip in clips]))
+    mels = mel_batch(model, clips)
     last = match_sites(SITES, model.dims)[-1].name  # as far as an atlas pass goes
     whole: list[float] = []
     condensed: list[float] = []

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numba
 import numpy as np
 
+from wspy.atlas.packing import BLOCK
+
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int, Int16, Int64, Shaped, UInt8, UInt32
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 SMALLEST_SCALE = np.float32(1e-30)  # below it a trace counts as zero
 _TILE = 64  # units that are turned at once: a row of them is a few lines of the cache
-_BLOCK = 8  # numbers; bits of a byte
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
@@ -253,7 +254,7 @@ def find_widths(
         for level in range(1, len(levels)):
             for block in range(levels[level]):
                 ored = np.int64(0)
-                for i in range(block * _BLOCK, min((block + 1) * _BLOCK, n_below)):
+                for i in range(block * BLOCK, min((block + 1) * BLOCK, n_below)):
                     ored |= values[row, i] if level == 1 else widths[row, here - n_below + i]
                 while ored > 0:
                     ored >>= 1
@@ -279,12 +280,12 @@ def write_rows(
         for level in range(len(levels) - 2, -1, -1):
             n = levels[level]
             for block in range(levels[level + 1]):
-                first = block * _BLOCK
+                first = block * BLOCK
                 for bit in range(widths[row, above + block]):
                     byte = 0
-                    for i in range(min(_BLOCK, n - first)):
+                    for i in range(min(BLOCK, n - first)):
                         number = values[row, first + i] if level == 0 else widths[row, above - n + first + i]
-                        byte |= ((number >> bit) & 1) << (_BLOCK - 1 - i)
+                        byte |= ((number >> bit) & 1) << (BLOCK - 1 - i)
                     data[at] = byte
                     at += 1
             above -= n

@@ -140,7 +140,7 @@ class PhoneStatistics:
 
     @property
     def n_calibration_frames(self) -> int:
-        """The aligned frames that wait for `calibrate`; `CALIBRATION_FRAMES` are enough."""
+        """Before calibration, the aligned frames that wait for it; `CALIBRATION_FRAMES` are enough."""
         return sum(int((track.ids >= 0).sum()) for track in self._waiting.tracks)
 
     def update(self, activations: Float32[np.ndarray, "frame unit"], track: PhoneTrack) -> None:
@@ -208,19 +208,17 @@ class PhoneStatistics:
             return
         from wspy.atlas.loops import count_phones
 
-        lag, tracks = self.calibration.lag, self._waiting.tracks
-        heard = [_aligned(track.ids, lag) - lag for track in tracks]
-        ids = np.concatenate([track.ids[at] for track, at in zip(tracks, heard, strict=True)]).astype(np.int64)
-        shuffled = np.concatenate([track.shuffled[at] for track, at in zip(tracks, heard, strict=True)]).astype(
-            np.int64
-        )
-        group = np.repeat([track.group for track in tracks], [len(at) for at in heard])
+        tracks, columns = self._waiting.tracks, self._waiting.aligned(self.calibration.lag)
+        heard = columns - self.calibration.lag
+        ids = np.concatenate([track.ids for track in tracks])[heard].astype(np.int64)
+        shuffled = np.concatenate([track.shuffled for track in tracks])[heard].astype(np.int64)
+        group = np.repeat([track.group for track in tracks], [len(track.ids) for track in tracks])[heard]
         np.add.at(self.group_counts, (group, ids), 1)
         np.add.at(self.shuffled_counts, (group % 2, shuffled), 1)
         n_phones, flat = len(self.phones), (self.n_units, -1)
         count_phones(
             self._waiting.table,
-            self._waiting.aligned(lag),
+            columns,
             group % 2 * n_phones + ids,
             group * n_phones + ids,
             group % 2 * n_phones + shuffled,

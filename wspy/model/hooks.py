@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from wspy.model.attention import ObservedAttention
 from wspy.model.condensed import FramePlan, run_condensed
 from wspy.model.dimensions import Dimensions
 from wspy.model.load import Model
-from wspy.model.sites import match_sites
+from wspy.model.sites import layer_of, match_sites
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -130,12 +129,14 @@ def encode(
     mel = mel.to(whisper.encoder.conv1.weight.device)
     if stop_after is None:
         return _run_encoder(whisper, mel, plan)
-    if stop_after not in (names := [site.name for site in match_sites("encoder.*", dims)]):
-        raise UnknownSite(stop_after, names)
+    kinds = {site.name: site.kind for site in match_sites("encoder.*", dims)}
+    if stop_after not in kinds:
+        raise UnknownSite(stop_after, kinds)
+    within = layer_of(stop_after) if kinds[stop_after] != "residual" else None  # which is the whole block's output
 
     with contextlib.ExitStack() as hooks, contextlib.suppress(_Stopped):
         _hook(hooks, _module(whisper, stop_after), _Stop())  # registered last, so it runs last
-        _run_encoder(whisper, mel, plan, _block_around(stop_after))
+        _run_encoder(whisper, mel, plan, within)
     return None
 
 
@@ -155,12 +156,6 @@ def windows_at_once(model: Model | Whisper) -> int:
 def _run_encoder(whisper: Whisper, mel: Tensor, plan: FramePlan | None, last_block: int | None = None) -> Tensor:
     features: Tensor = whisper.encoder(mel) if plan is None else run_condensed(whisper, mel, plan, last_block)
     return features
-
-
-def _block_around(site: str) -> int | None:
-    """The encoder block that a site lies within."""
-    found = re.match(r"encoder\.blocks\.(\d+)\.", site)
-    return int(found[1]) if found else None
 
 
 def encode_from(

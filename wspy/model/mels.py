@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def mel_batch(model: Model, sounds: Sequence[Float32[np.ndarray, " sample"]]) -> Float[Tensor, "batch mel 2*frame"]:
     """The log-mel spectrograms of some sounds (mono, 16 kHz), each in a window of 30 s, on the model's device.
 
-    Raises:
-        AudioTooLong: a sound that does not fit in one window.
+    What is longer than the window is trimmed (see `wspy.audio.log_mel`).
     """
     return torch.from_numpy(np.stack([log_mel(sound, model.dims.n_mels) for sound in sounds])).to(model.device)
